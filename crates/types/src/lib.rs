@@ -1,0 +1,16 @@
+//! The words that every other crate speaks: ids, offsets, epochs, the view of a record batch,
+//! and the limits in force.
+//!
+//! Owns no I/O, no clock and no state. Where to read next: [`batch`] draws the one byte format
+//! that crosses all layers, [`limits`] names every bound.
+
+pub mod batch;
+mod ids;
+pub mod limits;
+mod offset;
+
+pub use ids::{
+    ClusterId, Incarnation, NodeId, ParseIdError, PartitionIndex, SegmentId, StorageId, TopicId,
+    TopicPartition,
+};
+pub use offset::{Epoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};

@@ -1,0 +1,192 @@
+//! The one seam between the engine and the machine: a tree of files, and what makes them durable.
+//!
+//! Two implementations: the real one over the file system (`real.rs`, with `uring.rs` for the
+//! WAL's writes) and a simulated one (`sim.rs`) that is seeded and can cut the power, fail a
+//! write or a flush, run full, be slow and flip bytes. Everything above sees only these traits.
+//!
+//! Owns no format: what the bytes mean is the business of `wal/` and `segment/`.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Must be there; reads only.
+    Read,
+    /// Must be there; reads and writes.
+    ReadWrite,
+    /// Made when it is not there; reads and writes.
+    Create,
+}
+
+/// A directory's entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The last part of its path.
+    pub name: String,
+    /// Whether it is a directory itself.
+    pub is_dir: bool,
+}
+
+/// A tree of files.
+///
+/// Names (creations, renames, removals) are durable after [`Disk::sync_dir`] of their directory,
+/// bytes after a sync of their file; before that a power cut may keep, lose or tear them.
+pub trait Disk: fmt::Debug + Send + Sync + 'static {
+    /// Makes a directory and its missing parents.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+
+    /// The entries of a directory, sorted by name. Names that are not UTF-8 are left out.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such directory, else what the file system says.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+
+    /// Opens a file for access through the page cache.
+    ///
+    /// # Errors
+    /// `NotFound` when it must be there and is not, else what the file system says.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Puts `from` in the place of `to`, which may exist.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Unlinks a file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory with all that is in it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// What the file system says; the names may or may not be durable then.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes the bytes of many files durable with as few flushes as the system allows.
+    ///
+    /// # Errors
+    /// What the file system says; any of the files may or may not be durable then.
+    fn sync_files(&self, files: &[Arc<dyn DiskFile>]) -> io::Result<()>;
+
+    /// Bytes that may still be written below `dir`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+
+    /// What writes the WAL's groups to `files`, each of which is there and filled already.
+    ///
+    /// # Errors
+    /// When the files cannot be opened for durable writes.
+    fn group_writer(&self, files: &[PathBuf], depth: usize) -> io::Result<Box<dyn GroupWriter>>;
+}
+
+/// One open file. Offsets and lengths in bytes.
+pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
+    /// Reads at `at` until `buf` is full or the file ends; answers how many bytes were read.
+    ///
+    /// # Errors
+    /// What the file system says. An error is never "no data".
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
+
+    /// As [`DiskFile::read_at`], but `None` where the disk would have to be waited for.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn read_at_cached(&self, buf: &mut [u8], at: u64) -> io::Result<Option<usize>>;
+
+    /// Writes all of `buf` at `at`; durable after [`DiskFile::sync`].
+    ///
+    /// # Errors
+    /// What the file system says; any part of `buf` may have been written then.
+    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()>;
+
+    /// Makes the file's bytes and length durable.
+    ///
+    /// # Errors
+    /// Final: the file's unflushed bytes are of unknown fate and must not be called durable by
+    /// a second try.
+    fn sync(&self) -> io::Result<()>;
+
+    /// The length now.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn len_bytes(&self) -> io::Result<u64>;
+
+    /// Cuts or extends (with zeros) to `bytes`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn set_len_bytes(&self, bytes: u64) -> io::Result<()>;
+}
+
+/// A finished group write: its ticket, its buffer back, and whether it is durable.
+#[derive(Debug)]
+pub struct GroupWritten {
+    /// As it was given to [`GroupWriter::submit`].
+    pub ticket: u64,
+    /// The buffer, for the next group.
+    pub buffer: AlignedBuffer,
+    /// `Ok` when every byte is durable. An error is final.
+    pub result: io::Result<()>,
+}
+
+/// Writes whole groups durably, several at a time, in no promised order of completion.
+///
+/// Owned by one thread. The real ones are io_uring (O_DIRECT and RWF_DSYNC) and
+/// pwrite + fdatasync; the simulated one completes in a seeded order.
+pub trait GroupWriter: fmt::Debug + Send {
+    /// Starts writing `bytes` (a multiple of [`ALIGN_BYTES`]) from the start of `buffer` at `at`
+    /// of file number `file`. At most `depth` may be under way.
+    ///
+    /// # Errors
+    /// When the write could not even be started; final for the log.
+    fn submit(
+        &mut self,
+        ticket: u64,
+        file: usize,
+        buffer: AlignedBuffer,
+        bytes: usize,
+        at: u64,
+    ) -> io::Result<()>;
+
+    /// Waits for at least one write that is under way, or for [`Waker::wake`], and pushes what is
+    /// finished. Returns at once when nothing is under way and a wake-up is pending.
+    ///
+    /// # Errors
+    /// When completions can no longer be had; final for the log.
+    fn wait(&mut self, finished: &mut Vec<GroupWritten>) -> io::Result<()>;
+
+    /// What another thread calls to end a [`GroupWriter::wait`].
+    fn waker(&self) -> Arc<dyn Waker>;
+
+    /// For the start-up line and the stats: `io_uring` or `pwrite+fdatasync`.
+    fn name(&self) -> &'static str;
+}
+
+/// Ends the wait of the thread that owns a [`GroupWriter`].
+pub trait Waker: fmt::Debug + Send + Sync {
+    /// Cheap when nobody waits.
+    fn wake(&self);
+}
+
+/// What direct writes must be aligned to, in memory, length and offset.
+pub const ALIGN_BYTES: usize = 4096;
