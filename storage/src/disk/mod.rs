@@ -6,11 +6,16 @@
 //!
 //! Owns no format: what the bytes mean is the business of `wal/` and `segment/`.
 
+mod buffer;
+
 use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
+
+pub use buffer::AlignedBuffer;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +96,15 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// What the file system says.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
 
+    /// Makes a file of `bytes` whose every block is allocated and written with zeros, and makes
+    /// them durable; an old file of that name is overwritten. The name is not made durable.
+    ///
+    /// # Errors
+    /// What the file system says; a part of the file may be there then.
+    fn fill(&self, path: &Path, bytes: u64) -> io::Result<()>;
+
     /// What writes the WAL's groups to `files`, each of which is there and filled already.
+    /// `depth` writes may be under way at once.
     ///
     /// # Errors
     /// When the files cannot be opened for durable writes.
@@ -154,6 +167,12 @@ pub struct GroupWritten {
 /// Owned by one thread. The real ones are io_uring (O_DIRECT and RWF_DSYNC) and
 /// pwrite + fdatasync; the simulated one completes in a seeded order.
 pub trait GroupWriter: fmt::Debug + Send {
+    /// Opens one more file, which is there and filled; its number is the next one.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for durable writes.
+    fn add_file(&mut self, path: &Path) -> io::Result<()>;
+
     /// Starts writing `bytes` (a multiple of [`ALIGN_BYTES`]) from the start of `buffer` at `at`
     /// of file number `file`. At most `depth` may be under way.
     ///
@@ -168,12 +187,16 @@ pub trait GroupWriter: fmt::Debug + Send {
         at: u64,
     ) -> io::Result<()>;
 
-    /// Waits for at least one write that is under way, or for [`Waker::wake`], and pushes what is
-    /// finished. Returns at once when nothing is under way and a wake-up is pending.
+    /// Waits for at least one write that is under way, for [`Waker::wake`], or `at_most` so long,
+    /// and pushes what is finished. Returns at once when a wake-up is pending.
     ///
     /// # Errors
     /// When completions can no longer be had; final for the log.
-    fn wait(&mut self, finished: &mut Vec<GroupWritten>) -> io::Result<()>;
+    fn wait(
+        &mut self,
+        finished: &mut Vec<GroupWritten>,
+        at_most: Option<Duration>,
+    ) -> io::Result<()>;
 
     /// What another thread calls to end a [`GroupWriter::wait`].
     fn waker(&self) -> Arc<dyn Waker>;
