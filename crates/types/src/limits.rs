@@ -8,6 +8,22 @@ pub const FRAME_BYTES_MAX: usize = 100 << 20;
 /// largest honest one.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 8 << 20;
 
+/// What is read of a frame before more room is made for it: the room grows with what has come,
+/// never with what was announced. Holds a Produce of the usual largest size in one piece.
+pub const FRAME_STEP_BYTES: usize = (1 << 20) + (64 << 10);
+
+/// Strings and structs in the arrays of one request: room for a Fetch of every partition.
+pub const REQUEST_ELEMENTS_MAX: usize = 1 << 18;
+
+/// Tagged fields that nobody knows, in one request. Clients of today send none.
+pub const UNKNOWN_TAGS_MAX: usize = 64;
+
+/// What is kept of a client id; longer ones are cut.
+pub const CLIENT_ID_BYTES_MAX: usize = 255;
+
+/// The largest frame of the text protocol, and so the largest entry it can write.
+pub const TEXT_FRAME_BYTES_MAX: usize = 16 << 20;
+
 /// The largest record batch a topic may allow through `max.message.bytes`.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;
 

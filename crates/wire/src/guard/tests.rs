@@ -1,0 +1,1 @@
+//! Guard and decoder held against each other.

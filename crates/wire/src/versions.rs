@@ -1,0 +1,188 @@
+//! Which requests are served, and in which versions.
+//!
+//! The one table that ApiVersions is answered from and that a frame's key is held against. A key
+//! stands here only when it works or answers with a code that its clients survive.
+//!
+//! Produce is advertised from version 0 although only 3 and later are served: older librdkafka
+//! takes the whole range as the sign that it may compress (KAFKA-18659). Versions 0 to 2 get an
+//! answer in their own format that says UNSUPPORTED_VERSION, see `legacy.rs`.
+
+use kafka_protocol::messages::{ApiVersionsResponse, api_versions_response::ApiVersion};
+
+/// A request that is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i16)]
+pub enum Api {
+    /// Appends records.
+    Produce = 0,
+    /// Reads records.
+    Fetch = 1,
+    /// Offsets by time, first, last.
+    ListOffsets = 2,
+    /// Who leads what, and where.
+    Metadata = 3,
+    /// Who coordinates a group or transaction.
+    FindCoordinator = 10,
+    /// This table.
+    ApiVersions = 18,
+    /// Makes topics.
+    CreateTopics = 19,
+    /// Drops topics.
+    DeleteTopics = 20,
+    /// Moves a partition's log start.
+    DeleteRecords = 21,
+    /// Producer ids and epochs.
+    InitProducerId = 22,
+    /// Where an epoch ends.
+    OffsetForLeaderEpoch = 23,
+    /// Reads configs.
+    DescribeConfigs = 32,
+    /// Replaces configs.
+    AlterConfigs = 33,
+    /// Adds partitions to topics.
+    CreatePartitions = 37,
+    /// Changes configs one by one.
+    IncrementalAlterConfigs = 44,
+    /// The nodes.
+    DescribeCluster = 60,
+}
+
+/// The versions of one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// What ApiVersions says is the first.
+    pub advertised_min: i16,
+    /// The first that is decoded and answered.
+    pub min: i16,
+    /// The last, advertised and answered.
+    pub max: i16,
+}
+
+const fn from(min: i16, max: i16) -> Served {
+    Served { advertised_min: min, min, max }
+}
+
+impl Api {
+    /// All of them, by key.
+    pub const ALL: [Self; 16] = [
+        Self::Produce,
+        Self::Fetch,
+        Self::ListOffsets,
+        Self::Metadata,
+        Self::FindCoordinator,
+        Self::ApiVersions,
+        Self::CreateTopics,
+        Self::DeleteTopics,
+        Self::DeleteRecords,
+        Self::InitProducerId,
+        Self::OffsetForLeaderEpoch,
+        Self::DescribeConfigs,
+        Self::AlterConfigs,
+        Self::CreatePartitions,
+        Self::IncrementalAlterConfigs,
+        Self::DescribeCluster,
+    ];
+
+    /// The versions served.
+    #[must_use]
+    pub const fn served(self) -> Served {
+        match self {
+            // 12 belongs to transactions of KIP-890's second part, 13 to topic ids with them.
+            Self::Produce => Served { advertised_min: 0, min: 3, max: 11 },
+            // 17 and 18 add fields that only Kafka's own replicas send.
+            Self::Fetch => from(4, 16),
+            // 7 asks for the greatest timestamp; 8 and later for tiers that are not there.
+            Self::ListOffsets => from(1, 7),
+            Self::Metadata => from(0, 12),
+            // librdkafka takes version 0 as the sign that LZ4 works.
+            Self::FindCoordinator | Self::ApiVersions | Self::InitProducerId => from(0, 4),
+            Self::CreateTopics => from(2, 7),
+            Self::DeleteTopics => from(1, 6),
+            Self::DeleteRecords | Self::AlterConfigs => from(0, 2),
+            Self::OffsetForLeaderEpoch => from(2, 4),
+            Self::DescribeConfigs => from(1, 4),
+            Self::CreatePartitions => from(0, 3),
+            Self::IncrementalAlterConfigs | Self::DescribeCluster => from(0, 1),
+        }
+    }
+
+    /// Its number on the wire.
+    #[must_use]
+    pub const fn key(self) -> i16 {
+        self as i16
+    }
+
+    /// The request with this number, when it is served.
+    #[must_use]
+    pub fn from_key(key: i16) -> Option<Self> {
+        let at = Self::ALL.binary_search_by_key(&key, |api| api.key()).ok()?;
+        Some(Self::ALL[at])
+    }
+
+    /// Whether a request of this version is decoded and answered.
+    #[must_use]
+    pub const fn serves(self, version: i16) -> bool {
+        let Served { min, max, .. } = self.served();
+        min <= version && version <= max
+    }
+}
+
+/// The table as ApiVersions tells it, with `error_code`; features are the caller's to add.
+#[must_use]
+pub fn api_versions(error_code: i16) -> ApiVersionsResponse {
+    let keys = Api::ALL.iter().map(|api| {
+        let Served { advertised_min, max, .. } = api.served();
+        ApiVersion::default()
+            .with_api_key(api.key())
+            .with_min_version(advertised_min)
+            .with_max_version(max)
+    });
+    ApiVersionsResponse::default().with_error_code(error_code).with_api_keys(keys.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard;
+    use kafka_protocol::messages::ApiKey;
+
+    #[test]
+    fn a_key_without_a_shape_or_a_decoder_is_not_advertised() {
+        for api in Api::ALL {
+            let Served { advertised_min, min, max } = api.served();
+            assert!(advertised_min <= min && min <= max, "{api:?}");
+            let decoded = ApiKey::try_from(api.key()).unwrap().valid_versions();
+            assert!(decoded.min <= min && max <= decoded.max, "{api:?}: decoder {decoded}");
+            for version in min..=max {
+                assert!(guard::knows(api.key(), version), "{api:?} v{version} has no shape");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_found_by_number_and_no_others_are() {
+        let mut found = 0;
+        for key in i16::MIN..=i16::MAX {
+            if let Some(api) = Api::from_key(key) {
+                assert_eq!(api.key(), key);
+                found += 1;
+            }
+        }
+        assert_eq!(found, Api::ALL.len());
+    }
+
+    #[test]
+    fn librdkafka_finds_the_versions_its_features_hang_on() {
+        // Produce from 0: compression at all. FindCoordinator 0: LZ4. Produce 7 with Fetch 10:
+        // zstd. OffsetForLeaderEpoch 2: KIP-320. Its feature map asks for overlap of ranges.
+        let table = api_versions(0).api_keys;
+        let advertised = |key: i16, version: i16| {
+            table.iter().any(|one| {
+                one.api_key == key && (one.min_version..=one.max_version).contains(&version)
+            })
+        };
+        for (key, version) in [(0, 0), (0, 7), (1, 10), (10, 0), (18, 0), (23, 2), (3, 0)] {
+            assert!(advertised(key, version), "key {key} version {version}");
+        }
+    }
+}
