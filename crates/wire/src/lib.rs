@@ -9,9 +9,11 @@
 //! Where to read next: [`versions`] for what is served, [`guard`] for why the decoder may trust
 //! what it is given.
 
+pub mod fetch;
 pub mod frame;
 pub mod guard;
 mod legacy;
+pub mod produce;
 pub mod request;
 pub mod response;
 pub mod versions;

@@ -18,6 +18,12 @@ pub struct EncodeError {
     why: String,
 }
 
+impl EncodeError {
+    pub(crate) const fn new(version: i16, why: String) -> Self {
+        Self { version, why }
+    }
+}
+
 /// The frame of a reply: length, header in the version that belongs to it, body.
 ///
 /// # Errors
@@ -27,7 +33,7 @@ pub fn encode<R: Encodable + HeaderVersion>(
     version: i16,
     body: &R,
 ) -> Result<Bytes, EncodeError> {
-    let error = |why: &dyn std::fmt::Display| EncodeError { version, why: why.to_string() };
+    let error = |why: &dyn std::fmt::Display| EncodeError::new(version, why.to_string());
     let header = ResponseHeader::default().with_correlation_id(correlation_id);
     let header_version = R::header_version(version);
     let header_bytes = header.compute_size(header_version).map_err(|why| error(&why))?;

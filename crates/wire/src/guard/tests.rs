@@ -1,1 +1,0 @@
-//! Guard and decoder held against each other.
