@@ -1,1 +1,7 @@
-//! placeholder
+//! What the leader of a partition decides: which offset comes next, what is committed, which
+//! batch is a repeat, when a segment ends, what retention takes. Pure: events in, answers out.
+
+#![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
+
+mod cursors;
+pub use cursors::{Cursors, Member, OpenSegment, write_quorum};
