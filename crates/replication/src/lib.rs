@@ -4,4 +4,6 @@
 #![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
 
 mod cursors;
+mod producers;
 pub use cursors::{Cursors, Member, OpenSegment, write_quorum};
+pub use producers::{DecodeError, ProducerTable, Remembered, SequenceError, Verdict};
