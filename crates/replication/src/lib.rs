@@ -1,9 +1,25 @@
 //! What the leader of a partition decides: which offset comes next, what is committed, which
-//! batch is a repeat, when a segment ends, what retention takes. Pure: events in, answers out.
+//! batch is a repeat, when a segment ends, what retention takes.
+//!
+//! Everything here is plain structs: events in, answers out. No files, sockets, clocks, tasks or
+//! randomness; `walrusd`'s partition shell reports what happened and carries out the answers.
+//!
+//! Where to read next: [`PartitionLeader`] is what the shell holds. It is made of [`Cursors`]
+//! (how far each member is and what follows from it), [`ProducerTable`] (idempotence) and
+//! [`RollLimits`] with a [`TokenBucket`] (when to roll). [`retention`] stands apart: it judges a
+//! whole chain.
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
 
 mod cursors;
+mod leader;
 mod producers;
+mod roll;
+mod tally;
 pub use cursors::{Cursors, Member, OpenSegment, write_quorum};
+pub use leader::{
+    Accepted, Acks, Advance, AppendRefusal, Limits, OffsetOutOfRange, PARKED_MAX, PartitionLeader,
+    Phase, RollRefusal, Rolled, SegmentFacts, UNCOMMITTED_BATCHES_MAX,
+};
 pub use producers::{DecodeError, ProducerTable, Remembered, SequenceError, Verdict};
+pub use roll::{Proposal, RollLimits, RollReason, TokenBucket, UptimeMs};
