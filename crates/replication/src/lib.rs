@@ -14,8 +14,10 @@
 mod cursors;
 mod leader;
 mod producers;
+pub mod retention;
 mod roll;
 mod tally;
+
 pub use cursors::{Cursors, Member, OpenSegment, write_quorum};
 pub use leader::{
     Accepted, Acks, Advance, AppendRefusal, Limits, OffsetOutOfRange, PARKED_MAX, PartitionLeader,
