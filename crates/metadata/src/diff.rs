@@ -1,0 +1,82 @@
+//! What a shell must look at when metadata went from one view to the next.
+
+use std::sync::Arc;
+
+use walrus_types::{NodeId, TopicId, TopicPartition};
+
+use crate::{
+    map::{Change, Map},
+    metadata::Metadata,
+    partition::{Partition, Sealed, SegmentKey},
+    topic::Topic,
+};
+
+/// One difference between two views. New partitions come after their topic, removed ones with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// A node registered or its state changed.
+    Node(NodeId),
+    /// Configs of the whole cluster changed.
+    ClusterConfigs,
+    /// A topic was made.
+    TopicAdded(TopicId),
+    /// A topic was deleted, here as it was.
+    TopicRemoved(Arc<Topic>),
+    /// A topic's own configs changed.
+    TopicConfigs(TopicId),
+    /// A partition was made, rolled or pruned.
+    Partition(TopicPartition),
+}
+
+impl Metadata {
+    /// What changed since `old`. Costs as much as there are differences, however great both are.
+    pub fn diff(&self, old: &Self) -> Vec<Difference> {
+        let mut found = Vec::new();
+        self.nodes.diff(&old.nodes, Arc::ptr_eq, &mut |id, _| found.push(Difference::Node(*id)));
+        if !Arc::ptr_eq(&self.cluster_configs, &old.cluster_configs) {
+            found.push(Difference::ClusterConfigs);
+        }
+        self.topics.diff(&old.topics, Arc::ptr_eq, &mut |id, change| match change {
+            Change::Added(topic) => {
+                found.push(Difference::TopicAdded(*id));
+                partitions(topic, &Map::default(), &mut found);
+            }
+            Change::Removed(topic) => found.push(Difference::TopicRemoved(Arc::clone(topic))),
+            Change::Changed { old, new } => {
+                if !Arc::ptr_eq(&old.configs, &new.configs) {
+                    found.push(Difference::TopicConfigs(*id));
+                }
+                partitions(new, &old.partitions, &mut found);
+            }
+        });
+        found
+    }
+}
+
+fn partitions(
+    topic: &Topic,
+    old: &Map<walrus_types::PartitionIndex, Arc<Partition>>,
+    found: &mut Vec<Difference>,
+) {
+    topic.partitions.diff(old, Arc::ptr_eq, &mut |index, _| {
+        let place = TopicPartition { topic: topic.id, partition: *index };
+        found.push(Difference::Partition(place));
+    });
+}
+
+impl Partition {
+    /// The segments that `old` had and this has not: what there is to unlink. An open segment that
+    /// was empty when it was sealed is among them.
+    pub fn dropped_since(&self, old: &Self) -> Vec<SegmentKey> {
+        let mut dropped = Vec::new();
+        self.sealed.diff(&old.sealed, Sealed::eq, &mut |key, change| {
+            if let Change::Removed(_) = change {
+                dropped.push(*key);
+            }
+        });
+        if !self.contains(old.open.key) {
+            dropped.push(old.open.key);
+        }
+        dropped
+    }
+}

@@ -1,0 +1,352 @@
+//! What metadata answers. A refusal is an answer like any other: the same on every node.
+
+use serde::{Deserialize, Serialize};
+use walrus_types::{ClusterId, Epoch, Incarnation, NodeId, Offset, ProducerId, StorageId, TopicId};
+
+/// The answer to a [`crate::Command`], by its kind. Lists answer in the order they were asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The list is longer than one command may carry; nothing was changed.
+    TooMany {
+        /// How long it may be.
+        limit: u64,
+    },
+    /// To `Register`.
+    Registered(Result<Registered, RegisterRefusal>),
+    /// To `CreateTopics`.
+    TopicsCreated(Vec<Result<TopicCreated, CreateRefusal>>),
+    /// To `DeleteTopics`.
+    TopicsDeleted(Vec<Result<(), UnknownTopic>>),
+    /// To `AddPartitions`.
+    PartitionsAdded(Result<(), AddRefusal>),
+    /// To `SetConfigs`.
+    ConfigsSet(Vec<Result<(), ConfigRefusal>>),
+    /// To `Roll`.
+    Rolled(Vec<Result<Rolled, RollRefusal>>),
+    /// To `Prune`.
+    Pruned(Vec<Result<Pruned, PruneRefusal>>),
+    /// To `ProducerIds`.
+    ProducerIds(Result<ProducerIdBlock, ProducerIdsSpent>),
+}
+
+/// A node is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// It serves nothing before it has applied the metadata up to here.
+    pub index: u64,
+}
+
+/// A topic is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicCreated {
+    /// The epoch of its partitions' first segments.
+    pub epoch: Epoch,
+}
+
+/// A segment is sealed, its successor open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rolled {
+    /// The successor's epoch; its base is the end that was proposed.
+    pub epoch: Epoch,
+    /// Whether the sealed segment is in the chain. An empty one is not.
+    pub stays: bool,
+}
+
+/// A log start as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// The log start.
+    pub log_start: Offset,
+    /// How many segments left the chain.
+    pub dropped: u32,
+}
+
+/// Producer ids that nobody else gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerIdBlock {
+    /// The first.
+    pub first: ProducerId,
+    /// How many.
+    pub count: i64,
+}
+
+/// Why a node may not register.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RegisterRefusal {
+    /// It belongs elsewhere.
+    #[error("this is cluster {ours}, the node belongs to {given}")]
+    OtherCluster {
+        /// This cluster.
+        ours: ClusterId,
+        /// What the node says.
+        given: ClusterId,
+    },
+    /// The node's disk was replaced or another node took its id.
+    #[error("node id is registered with storage {known}, this is {given}")]
+    OtherStorage {
+        /// The disk that the id belongs to.
+        known: StorageId,
+        /// What the node says.
+        given: StorageId,
+    },
+    /// The disk came here from another node.
+    #[error("this storage belongs to node {owner}")]
+    StorageOfOther {
+        /// Whose it is.
+        owner: NodeId,
+    },
+    /// The disk is an old copy, or the command came again.
+    #[error("incarnation {given} is not past {known}")]
+    PastIncarnation {
+        /// The greatest so far.
+        known: Incarnation,
+        /// What the node says.
+        given: Incarnation,
+    },
+    /// The node was removed for good.
+    #[error("the node was removed")]
+    Removed,
+    /// There are as many nodes as there may be.
+    #[error("there are {limit} nodes already")]
+    TooManyNodes {
+        /// How many there may be.
+        limit: u64,
+    },
+    /// A host or rack is too long.
+    #[error("a host or rack is longer than {limit} bytes")]
+    TooLong {
+        /// How long it may be.
+        limit: u64,
+    },
+}
+
+/// Why a segment cannot be placed so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum PlacementRefusal {
+    /// No members, too many, or one twice.
+    #[error("a segment has 1 to {limit} members, all different")]
+    Members {
+        /// The most there may be.
+        limit: u64,
+    },
+    /// Fewer members than the topic wants and the active nodes allow.
+    #[error("{given} members are fewer than {least}")]
+    TooFew {
+        /// How many were named.
+        given: u64,
+        /// How many there must be.
+        least: u64,
+    },
+    /// A member is not registered with that storage, or removed.
+    #[error("node {node} is not registered with storage {storage}")]
+    UnknownMember {
+        /// The node.
+        node: NodeId,
+        /// The disk that was named with it.
+        storage: StorageId,
+    },
+    /// The leader is none of the members.
+    #[error("leader {node} is no member")]
+    LeaderNoMember {
+        /// Who.
+        node: NodeId,
+    },
+    /// The leader was started anew since, or is fenced: that life may write nothing more.
+    #[error("incarnation {given} of {node} is past; {known} is the present one")]
+    PastIncarnation {
+        /// Who.
+        node: NodeId,
+        /// Its present life.
+        known: Incarnation,
+        /// The life that was named.
+        given: Incarnation,
+    },
+    /// A write quorum that two halves could have at once, or nobody.
+    #[error("a write quorum of {w} does not fit {members} members")]
+    Quorum {
+        /// What was named.
+        w: u8,
+        /// How many members there are.
+        members: u64,
+    },
+}
+
+/// There is no topic of that id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("there is no topic {topic}")]
+pub struct UnknownTopic {
+    /// What was asked for.
+    pub topic: TopicId,
+}
+
+/// Why a topic was not made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum CreateRefusal {
+    /// Letters, digits, `.`, `_` and `-`, up to a limit; not `.` or `..`.
+    #[error("the name is not one a topic may have")]
+    Name,
+    /// The name is taken.
+    #[error("the name belongs to topic {id}")]
+    NameTaken {
+        /// By this topic.
+        id: TopicId,
+    },
+    /// The id is taken: the command came again, or ids are not random.
+    #[error("the id is taken")]
+    IdTaken,
+    /// None, or too many.
+    #[error(transparent)]
+    Count(#[from] PartitionCountRefusal),
+    /// A segment cannot be placed so.
+    #[error("partition {partition}: {why}")]
+    Placement {
+        /// Which partition's.
+        partition: u32,
+        /// Why not.
+        why: PlacementRefusal,
+    },
+    /// Configs past their bounds.
+    #[error(transparent)]
+    Configs(#[from] ConfigBounds),
+    /// The target replication factor is 0, or greater than a segment may have members.
+    #[error("a replication factor must lie in 1 to {limit}")]
+    ReplicasTarget {
+        /// The greatest.
+        limit: u64,
+    },
+    /// The name was used for as many segments as there are epochs.
+    #[error("the name has no epochs left")]
+    EpochsSpent,
+}
+
+/// Why a topic cannot have so many partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum PartitionCountRefusal {
+    /// Not even one.
+    #[error("at least one partition is needed")]
+    None,
+    /// More than a topic may have.
+    #[error("a topic may have {limit} partitions")]
+    Topic {
+        /// How many.
+        limit: u64,
+    },
+    /// More than the cluster may have.
+    #[error("the cluster may have {limit} partitions")]
+    Cluster {
+        /// How many.
+        limit: u64,
+    },
+}
+
+/// Why partitions were not added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum AddRefusal {
+    /// There is no such topic.
+    #[error(transparent)]
+    UnknownTopic(#[from] UnknownTopic),
+    /// It does not have the number of partitions that was expected.
+    #[error("the topic has {found} partitions")]
+    OtherCount {
+        /// How many it has.
+        found: u64,
+    },
+    /// None, or too many.
+    #[error(transparent)]
+    Count(#[from] PartitionCountRefusal),
+    /// A segment cannot be placed so.
+    #[error("partition {partition}: {why}")]
+    Placement {
+        /// Which partition's.
+        partition: u32,
+        /// Why not.
+        why: PlacementRefusal,
+    },
+}
+
+/// Configs past what is kept. What a value means is not judged here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum ConfigBounds {
+    /// Too many for one resource.
+    #[error("more than {limit} configs")]
+    Count {
+        /// How many there may be.
+        limit: u64,
+    },
+    /// An empty name or one that is too long.
+    #[error("a config's name has 1 to {limit} bytes")]
+    Key {
+        /// How long it may be.
+        limit: u64,
+    },
+    /// A value that is too long.
+    #[error("a config's value has at most {limit} bytes")]
+    Value {
+        /// How long it may be.
+        limit: u64,
+    },
+}
+
+/// Why configs were not set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum ConfigRefusal {
+    /// There is no such topic.
+    #[error(transparent)]
+    UnknownTopic(#[from] UnknownTopic),
+    /// There is no such node.
+    #[error("there is no node {node}")]
+    UnknownNode {
+        /// What was asked for.
+        node: NodeId,
+    },
+    /// Past their bounds.
+    #[error(transparent)]
+    Bounds(#[from] ConfigBounds),
+}
+
+/// Why a segment was not sealed. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RollRefusal {
+    /// There is no such partition.
+    #[error("there is no such partition")]
+    UnknownPartition,
+    /// Another segment is open: this one was sealed already, or never was.
+    #[error("epoch {current} is open")]
+    OtherEpoch {
+        /// What is open.
+        current: Epoch,
+    },
+    /// The end lies before the base or the log start, or does not go with the bytes.
+    #[error("a segment from {base} with log start {log_start} cannot end so")]
+    End {
+        /// The segment's base.
+        base: Offset,
+        /// The partition's log start.
+        log_start: Offset,
+    },
+    /// The successor cannot be placed so.
+    #[error(transparent)]
+    Placement(#[from] PlacementRefusal),
+    /// The partition has used as many segments as there are epochs.
+    #[error("the partition has no epochs left")]
+    EpochsSpent,
+}
+
+/// Why a log start was not raised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum PruneRefusal {
+    /// There is no such partition.
+    #[error("there is no such partition")]
+    UnknownPartition,
+    /// Another segment is open.
+    #[error("epoch {current} is open")]
+    OtherEpoch {
+        /// What is open.
+        current: Epoch,
+    },
+}
+
+/// All producer ids are handed out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("no producer ids are left")]
+pub struct ProducerIdsSpent;

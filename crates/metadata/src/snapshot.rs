@@ -1,0 +1,261 @@
+//! The state as bytes.
+//!
+//! ```text
+//!  0       u8   version (1)
+//!  1       …    postcard of [`Image`]
+//!  end-4   u32  CRC-32C of all before, little-endian
+//! ```
+//!
+//! The image is a form of its own, so that the state in memory may change its shape. Lists of
+//! members stand in one table, for most segments share theirs with thousands of others: a sealed
+//! segment takes about 30 bytes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use walrus_types::{
+    ClusterId, Epoch, NodeId, Offset, PartitionIndex, ProducerId, TimestampMs, TopicId, batch,
+};
+
+use crate::{
+    command::{DecodeError, decode_versioned},
+    map::Map,
+    metadata::Metadata,
+    node::{Leader, Member, Node},
+    partition::{Open, Partition, Reason, Sealed, SegmentKey},
+    topic::Topic,
+};
+
+const VERSION: u8 = 1;
+const CRC_BYTES: usize = 4;
+
+/// Why bytes are no snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// The bytes were damaged.
+    #[error("metadata snapshot: crc is {computed:#010x}, its end says {stored:#010x}")]
+    Crc {
+        /// What the bytes say.
+        stored: u32,
+        /// What they come to.
+        computed: u32,
+    },
+    /// They are whole, and no snapshot of a version that is known here.
+    #[error("metadata snapshot: {0}")]
+    Decode(#[from] DecodeError),
+    /// They are a snapshot of what cannot be.
+    #[error("metadata snapshot: {0}")]
+    Broken(&'static str),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Image {
+    applied: u64,
+    cluster: Option<ClusterId>,
+    epoch_floor: Epoch,
+    next_producer: ProducerId,
+    nodes: Vec<(NodeId, Node)>,
+    cluster_configs: BTreeMap<String, String>,
+    tombstones: Vec<(String, Epoch)>,
+    members: Vec<Vec<Member>>,
+    topics: Vec<TopicImage>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TopicImage {
+    id: TopicId,
+    name: String,
+    replicas_target: u8,
+    first_epoch: Epoch,
+    configs: BTreeMap<String, String>,
+    partitions: Vec<PartitionImage>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PartitionImage {
+    log_start: Offset,
+    sealed: Vec<SealedImage>,
+    key: SegmentKey,
+    leader: Leader,
+    members: u32,
+    w: u8,
+    opened_at: TimestampMs,
+    reason: Reason,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedImage {
+    key: SegmentKey,
+    end: Offset,
+    bytes: u64,
+    max_timestamp: TimestampMs,
+    members: u32,
+    leader: NodeId,
+    reason: Reason,
+}
+
+impl Metadata {
+    /// The state as bytes. Takes its time with great states: call it on a clone, off the path of
+    /// `apply`.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut table = MemberTable::default();
+        let topics = self.topics.iter().map(|(_, topic)| topic_image(topic, &mut table)).collect();
+        let image = Image {
+            applied: self.applied,
+            cluster: self.cluster,
+            epoch_floor: self.epoch_floor,
+            next_producer: self.next_producer,
+            nodes: self.nodes.iter().map(|(id, node)| (*id, Node::clone(node))).collect(),
+            cluster_configs: self.cluster_configs.as_ref().clone(),
+            tombstones: self.tombstones.iter().map(|(n, e)| ((**n).to_owned(), *e)).collect(),
+            members: table.lists,
+            topics,
+        };
+        let bytes = postcard::to_extend(&image, vec![VERSION]);
+        let mut bytes = bytes.expect("an image has only plain data");
+        bytes.extend(batch::crc32c(&bytes).to_le_bytes());
+        bytes
+    }
+
+    /// Reads what [`Metadata::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are anything else, or a state that breaks an invariant.
+    pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let short = DecodeError::Malformed(postcard::Error::DeserializeUnexpectedEnd);
+        let (body, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(short)?;
+        let (stored, computed) = (u32::from_le_bytes(*crc), batch::crc32c(body));
+        if stored != computed {
+            return Err(SnapshotError::Crc { stored, computed });
+        }
+        let state = state_of(decode_versioned(body, VERSION)?)?;
+        state.verify().map_err(SnapshotError::Broken)?;
+        Ok(state)
+    }
+}
+
+/// Numbers for lists of members, by content.
+#[derive(Default)]
+struct MemberTable {
+    lists: Vec<Vec<Member>>,
+    numbers: BTreeMap<Arc<[Member]>, u32>,
+    /// The list asked for last and its number: neighbours mostly share theirs.
+    last: Option<(Arc<[Member]>, u32)>,
+}
+
+impl MemberTable {
+    fn number(&mut self, members: &Arc<[Member]>) -> u32 {
+        if let Some((last, number)) = &self.last
+            && Arc::ptr_eq(last, members)
+        {
+            return *number;
+        }
+        let next = u32::try_from(self.lists.len()).expect("fewer lists than segments");
+        let number = *self.numbers.entry(Arc::clone(members)).or_insert(next);
+        if number == next {
+            self.lists.push(members.to_vec());
+        }
+        self.last = Some((Arc::clone(members), number));
+        number
+    }
+}
+
+fn topic_image(topic: &Topic, table: &mut MemberTable) -> TopicImage {
+    let partitions = &topic.partitions;
+    TopicImage {
+        id: topic.id,
+        name: (*topic.name).to_owned(),
+        replicas_target: topic.replicas_target,
+        first_epoch: topic.first_epoch,
+        configs: topic.configs.as_ref().clone(),
+        partitions: partitions.iter().map(|(_, p)| partition_image(p, table)).collect(),
+    }
+}
+
+fn partition_image(partition: &Partition, table: &mut MemberTable) -> PartitionImage {
+    let mut sealed_image = |(key, sealed): (&SegmentKey, &Sealed)| SealedImage {
+        key: *key,
+        end: sealed.end,
+        bytes: sealed.bytes,
+        max_timestamp: sealed.max_timestamp,
+        members: table.number(&sealed.members),
+        leader: sealed.leader,
+        reason: sealed.reason,
+    };
+    let sealed = partition.sealed.iter().map(&mut sealed_image).collect();
+    let Open { key, leader, ref members, w, opened_at, reason } = partition.open;
+    PartitionImage {
+        log_start: partition.log_start,
+        sealed,
+        key,
+        leader,
+        members: table.number(members),
+        w,
+        opened_at,
+        reason,
+    }
+}
+
+fn state_of(image: Image) -> Result<Metadata, SnapshotError> {
+    let members: Vec<Arc<[Member]>> = image.members.into_iter().map(Into::into).collect();
+    let mut state = Metadata {
+        applied: image.applied,
+        cluster: image.cluster,
+        epoch_floor: image.epoch_floor,
+        next_producer: image.next_producer,
+        cluster_configs: Arc::new(image.cluster_configs),
+        ..Metadata::default()
+    };
+    for (id, node) in image.nodes {
+        if state.nodes.insert(id, Arc::new(node)).is_some() {
+            return Err(SnapshotError::Broken("a node is there twice"));
+        }
+    }
+    for (name, epoch) in image.tombstones {
+        state.tombstones.insert(name.into(), epoch);
+    }
+    for topic in image.topics {
+        let topic = topic_of(topic, &members)?;
+        state.partitions += topic.partitions.len();
+        let named = state.names.insert(Arc::clone(&topic.name), topic.id);
+        if state.topics.insert(topic.id, Arc::new(topic)).is_some() || named.is_some() {
+            return Err(SnapshotError::Broken("a topic is there twice"));
+        }
+    }
+    Ok(state)
+}
+
+fn topic_of(image: TopicImage, members: &[Arc<[Member]>]) -> Result<Topic, SnapshotError> {
+    let mut partitions = Map::default();
+    for (index, partition) in (0..).zip(image.partitions) {
+        partitions.insert(PartitionIndex(index), Arc::new(partition_of(partition, members)?));
+    }
+    Ok(Topic {
+        id: image.id,
+        name: image.name.into(),
+        replicas_target: image.replicas_target,
+        first_epoch: image.first_epoch,
+        configs: Arc::new(image.configs),
+        partitions,
+    })
+}
+
+fn partition_of(
+    image: PartitionImage,
+    members: &[Arc<[Member]>],
+) -> Result<Partition, SnapshotError> {
+    let list = |number: u32| {
+        let list = usize::try_from(number).ok().and_then(|number| members.get(number));
+        list.cloned().ok_or(SnapshotError::Broken("a list of members is not in the table"))
+    };
+    let mut sealed = Map::default();
+    for segment in image.sealed {
+        let SealedImage { key, end, bytes, max_timestamp, leader, reason, .. } = segment;
+        let members = list(segment.members)?;
+        sealed.insert(key, Sealed { end, bytes, max_timestamp, members, leader, reason });
+    }
+    let PartitionImage { key, leader, w, opened_at, reason, log_start, .. } = image;
+    let members = list(image.members)?;
+    let open = Open { key, leader, members, w, opened_at, reason };
+    Ok(Partition { sealed, open, log_start })
+}

@@ -1,0 +1,16 @@
+//! The rules of metadata, command by command, and what must hold after any sequence of them.
+
+#[cfg(test)]
+mod cost;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod rules_nodes;
+#[cfg(test)]
+mod rules_partitions;
+#[cfg(test)]
+mod rules_topics;
+#[cfg(test)]
+mod snapshot;
+#[cfg(test)]
+mod world;
