@@ -14,8 +14,10 @@ pub mod frame;
 pub mod guard;
 mod legacy;
 pub mod produce;
+pub mod records;
 pub mod request;
 pub mod response;
+pub mod text;
 pub mod versions;
 
 pub use kafka_protocol;
