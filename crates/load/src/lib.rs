@@ -1,1 +1,26 @@
-//! placeholder
+//! Workloads that stand outside the broker, on librdkafka, against any Kafka-compatible cluster.
+//!
+//! | module | what it measures or shows |
+//! |---|---|
+//! | [`produce`] | records per second and latency at a rate, or as fast as the client can |
+//! | [`roundtrip`] | latency with one record in flight |
+//! | [`consume`] | reading a topic from its start |
+//! | [`verify`] | whether every acked record is there, once, at its offset |
+//! | [`topic`] | making and removing the topics of a run |
+//!
+//! [`client`], [`payload`], [`spread`], [`pace`], [`latency`] and [`process`] are the parts they
+//! are made of. Nothing here knows Walrus: the same program drives Kafka, which is what makes a
+//! comparison one. Its callers are programs and tests that print an error and stop, so errors are
+//! `anyhow` throughout. The program is `main.rs`; `tests/compare` runs it.
+
+pub mod client;
+pub mod consume;
+pub mod latency;
+pub mod pace;
+pub mod payload;
+pub mod process;
+pub mod produce;
+pub mod roundtrip;
+pub mod spread;
+pub mod topic;
+pub mod verify;
