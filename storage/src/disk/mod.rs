@@ -7,15 +7,19 @@
 //! Owns no format: what the bytes mean is the business of `wal/` and `segment/`.
 
 mod buffer;
+mod direct;
+mod real;
 
 use std::{
     fmt, io,
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 pub use buffer::AlignedBuffer;
+pub use real::{Backend, RealDisk};
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +153,11 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// What the file system says.
     fn set_len_bytes(&self, bytes: u64) -> io::Result<()>;
+
+    /// The descriptor, for maps and for flushes of many files, where there is one.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// A finished group write: its ticket, its buffer back, and whether it is durable.

@@ -1,0 +1,438 @@
+//! Reads a ring after a restart: what is still needed, where the log ends, what was damaged.
+//!
+//! Groups that were in flight at a crash tear in any order, so the end of the log is the first
+//! group that is not whole, even when a later one is. But a group that was durable and rots
+//! looks the same; so each group says up to which all were durable when it was written:
+//!
+//! ```text
+//!  | 7 whole | 8 bad | 9 whole, says 6 is durable |     8 was in flight: the log ends behind 7
+//!  | 7 whole | 8 bad | 9 whole, says 8 is durable |     8 is damaged: reported, the log goes on
+//! ```
+//!
+//! Three things keep leftovers from being taken for the log: the turn, since files are used
+//! again; the run, since a log that ended behind 7 writes another 8 next, in front of the old 9;
+//! and the ring's id.
+//!
+//! Owns no decision about what is written next: it hands `core.rs` a [`Start`].
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+
+use super::{
+    Cut, Damage, Lsn, Replayed, ReplayedBody, WalOpenError,
+    core::Start,
+    find::{Ring, failed},
+    format::{self, Header},
+    reader::{Next, Reader},
+    ring::{GROUPS_START, path_of},
+    salvage::{self, Lost},
+};
+
+/// What is called with every entry.
+pub(crate) type Replay<'a> = dyn FnMut(Replayed<'_>) -> io::Result<()> + 'a;
+
+/// What recovery found.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) start: Start,
+    /// Whole groups that none calls durable: a flush that failed may have left them in the page
+    /// cache only. They are written again before anything builds on them.
+    pub(crate) unsure: Vec<Unsure>,
+    pub(crate) groups: u64,
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) from: Lsn,
+    pub(crate) cut: Option<Cut>,
+    pub(crate) damage: Vec<Damage>,
+}
+
+/// A group to be written again where it is.
+#[derive(Debug)]
+pub(crate) struct Unsure {
+    pub(crate) lsn: Lsn,
+    pub(crate) file: u32,
+    pub(crate) at: u64,
+    pub(crate) bytes: Bytes,
+}
+
+/// What the headers near the log's end say, before anything is replayed.
+#[derive(Debug, Default)]
+struct Survey {
+    /// The first group of each turn whose file still begins with it.
+    firsts: BTreeMap<u64, Lsn>,
+    /// The greatest turn among them.
+    newest: u64,
+    run_max: u32,
+    /// The last group of each run that was seen.
+    runs: BTreeMap<u32, Lsn>,
+    /// The greatest claim.
+    durable: Lsn,
+    released: Lsn,
+}
+
+impl Survey {
+    /// Looks at the first group of each file, then at every page of the newest file and of its
+    /// neighbours: groups in flight may reach into the next file, and when those are left
+    /// behind by a cut the log goes on in the file before.
+    fn take(ring: &Ring, dir: &Path) -> Result<Self, WalOpenError> {
+        let mut survey = Self::default();
+        for (index, file) in (0u32..).zip(&ring.files) {
+            let reader = Reader::new(file.clone(), ring.shape);
+            let header = reader.first_header().map_err(failed("reading", &path_of(dir, index)))?;
+            if let Some(header) = header.filter(|found| ring.shape.file_of(found.turn) == index) {
+                survey.firsts.insert(header.turn, header.lsn);
+                survey.see(&header);
+            }
+        }
+        survey.newest = survey.firsts.last_key_value().map_or(0, |(turn, _)| *turn);
+        for turn in survey.newest.saturating_sub(1)..=survey.newest + 1 {
+            let index = ring.shape.file_of(turn);
+            let mut reader = Reader::new(ring.files[index as usize].clone(), ring.shape);
+            let mut see = |_, header: Header| {
+                if header.turn == turn {
+                    survey.see(&header);
+                }
+                Next::Go
+            };
+            reader
+                .headers_from(GROUPS_START, &mut see)
+                .map_err(failed("reading", &path_of(dir, index)))?;
+        }
+        Ok(survey)
+    }
+
+    fn see(&mut self, header: &Header) {
+        self.run_max = self.run_max.max(header.run);
+        self.durable = self.durable.max(header.durable);
+        self.released = self.released.max(header.released);
+        let last = self.runs.entry(header.run).or_default();
+        *last = header.lsn.max(*last);
+    }
+
+    /// Where to begin: the last turn that begins at or before what is needed.
+    ///
+    /// Where the file that should hold it does not begin with a group, that place is a guess, and
+    /// the third answer is true: the first group at or past `needed` has to be looked for.
+    fn start(&self, needed: Lsn) -> (u64, Lsn, bool) {
+        let before = self.firsts.iter().rfind(|(_, first)| **first <= needed);
+        match (before, self.firsts.first_key_value()) {
+            (Some((turn, first)), _) => (*turn, *first, false),
+            (None, Some((turn, _))) => (turn.saturating_sub(1), needed, true),
+            (None, None) => (0, needed, true),
+        }
+    }
+
+    /// Whether a group that `run` or a later one wrote at or past `lsn` was seen.
+    fn was_begun(&self, lsn: Lsn, run: u32) -> bool {
+        self.runs.range(run..).any(|(_, last)| *last >= lsn)
+    }
+}
+
+/// Follows the log from group to group.
+struct Walk<'a> {
+    ring: &'a Ring,
+    dir: &'a Path,
+    survey: Survey,
+    /// Nothing below is replayed.
+    needed: Lsn,
+    reader: Reader,
+    turn: u64,
+    at: u64,
+    expected: Lsn,
+    /// No group was found yet, and where the first one stands is not known.
+    seeking: bool,
+    run: u32,
+    last_full: Lsn,
+    turns: VecDeque<(u64, Lsn)>,
+    found: Found,
+}
+
+/// What the walk has counted and kept so far.
+#[derive(Default)]
+struct Found {
+    unsure: Vec<Unsure>,
+    groups: u64,
+    entries: u64,
+    bytes: u64,
+    cut: Option<Cut>,
+    damage: Vec<Damage>,
+}
+
+/// Reads what is needed and hands every entry to `replay`, in order.
+pub(crate) fn recover(
+    ring: &Ring,
+    dir: &Path,
+    replay: &mut Replay<'_>,
+) -> Result<Recovered, WalOpenError> {
+    let survey = Survey::take(ring, dir)?;
+    let needed = survey.released.max(Lsn(1));
+    let (turn, expected, seeking) = survey.start(needed);
+    let mut walk = Walk {
+        ring,
+        dir,
+        needed,
+        reader: Reader::new(None, ring.shape),
+        turn,
+        at: GROUPS_START,
+        expected,
+        seeking,
+        run: 0,
+        last_full: Lsn::ZERO,
+        turns: VecDeque::new(),
+        found: Found::default(),
+        survey,
+    };
+    walk.enter(turn, GROUPS_START);
+    while walk.step(replay)? {}
+    Ok(walk.end())
+}
+
+impl Walk<'_> {
+    /// Follows one group; `false` at the log's end.
+    fn step(&mut self, replay: &mut Replay<'_>) -> Result<bool, WalOpenError> {
+        let here = self.read(Reader::header)?;
+        if let Some(header) = here.filter(|header| self.continues(header, self.turn)) {
+            return self.group(header, replay);
+        }
+        if self.next_file_continues()? {
+            self.enter(self.turn + 1, GROUPS_START);
+            return Ok(true);
+        }
+        self.gap(replay)
+    }
+
+    /// Whether a header is the one that comes next.
+    fn continues(&self, header: &Header, turn: u64) -> bool {
+        header.turn == turn && header.lsn == self.expected && header.run >= self.run
+    }
+
+    fn next_file_continues(&self) -> Result<bool, WalOpenError> {
+        let turn = self.turn + 1;
+        let reader = self.open(turn);
+        let header = reader.first_header().map_err(self.reading(turn))?;
+        Ok(header.is_some_and(|header| self.continues(&header, turn)))
+    }
+
+    /// A group whose header is whole and comes next.
+    fn group(&mut self, header: Header, replay: &mut Replay<'_>) -> Result<bool, WalOpenError> {
+        let bytes = u64::from(header.bytes);
+        if header.lsn >= self.needed {
+            let at = self.at;
+            let group = self.read(|reader, at| reader.bytes(at..at + bytes))?;
+            if format::is_whole(&group, &header) {
+                self.replay(&header, &group, replay)?;
+            } else if header.lsn <= self.survey.durable {
+                let lost = Lost { region: &group, first: header.lsn, header: Some(header) };
+                self.damaged(&lost, header.lsn, (self.turn, at), replay)?;
+            } else {
+                self.cut();
+                return Ok(false);
+            }
+        }
+        if header.entries > 0 {
+            self.last_full = header.lsn;
+        }
+        self.seeking = false;
+        self.run = header.run;
+        self.expected = header.lsn.next();
+        self.at += bytes;
+        Ok(true)
+    }
+
+    fn replay(
+        &mut self,
+        header: &Header,
+        group: &Bytes,
+        replay: &mut Replay<'_>,
+    ) -> Result<(), WalOpenError> {
+        for (head, user) in format::heads(group, header) {
+            let start = head.body_at as usize;
+            let body = group.slice(start..start + head.body_bytes as usize);
+            let body = ReplayedBody::Intact(&body);
+            let entry = Replayed { lsn: header.lsn, kind: head.kind, head: user, body };
+            replay(entry).map_err(self.refused(header.lsn))?;
+        }
+        self.found.groups += 1;
+        self.found.entries += u64::from(header.entries);
+        self.found.bytes += u64::from(header.bytes);
+        if header.lsn > self.survey.durable {
+            self.found.unsure.push(Unsure {
+                lsn: header.lsn,
+                file: self.ring.shape.file_of(self.turn),
+                at: self.at,
+                bytes: group.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// No header that comes next, here or at the start of the next file: the end, or damage.
+    fn gap(&mut self, replay: &mut Replay<'_>) -> Result<bool, WalOpenError> {
+        let is_durable = self.expected <= self.survey.durable;
+        let found = if is_durable || self.seeking { self.find_later()? } else { None };
+        let follows = found.is_some_and(|(_, _, header)| header.lsn == self.expected);
+        if !is_durable && !follows {
+            if self.survey.was_begun(self.expected, self.run) {
+                self.cut();
+            }
+            return Ok(false);
+        }
+        let last = found.map_or(self.survey.durable, |(_, _, header)| Lsn(header.lsn.0 - 1));
+        if last >= self.needed {
+            self.report_gap(last, found.map(|(turn, at, _)| (turn, at)), replay)?;
+        }
+        self.seeking = false;
+        self.last_full = last;
+        self.expected = last.next();
+        let Some((turn, at, _)) = found else { return Ok(false) };
+        self.enter(turn, at);
+        Ok(true)
+    }
+
+    /// Reports groups from the expected one up to `last`, in front of what was `found`.
+    fn report_gap(
+        &mut self,
+        last: Lsn,
+        found: Option<(u64, u64)>,
+        replay: &mut Replay<'_>,
+    ) -> Result<(), WalOpenError> {
+        let here = (self.turn, self.at);
+        let end = found.filter(|(turn, _)| *turn == self.turn).map(|(_, at)| at);
+        let region_end = end.unwrap_or(self.ring.shape.file_bytes);
+        let region = self.read(|reader, at| reader.bytes(at..region_end))?;
+        let first = self.expected.max(self.needed);
+        let lost = Lost { region: &region, first, header: None };
+        self.damaged(&lost, last, here, replay)?;
+        if let Some(damage) = self.found.damage.last_mut() {
+            damage.bytes = end.map(|end| end - here.1);
+        }
+        Ok(())
+    }
+
+    /// The next whole header of a later group, in this file or in one behind.
+    fn find_later(&mut self) -> Result<Option<(u64, u64, Header)>, WalOpenError> {
+        let files = u64::from(self.ring.shape.files);
+        let last = self.survey.newest + 1;
+        let later = (self.turn + 1).max((last + 1).saturating_sub(files));
+        for turn in std::iter::once(self.turn).chain(later..=last) {
+            let start = if turn == self.turn { self.at } else { GROUPS_START };
+            let (expected, run) = (self.expected, self.run);
+            let mut found = None;
+            let mut see = |at, header: Header| {
+                if header.turn != turn || header.lsn < expected || header.run < run {
+                    return Next::Go;
+                }
+                found = Some((turn, at, header));
+                Next::Stop
+            };
+            let mut reader = self.open(turn);
+            reader.headers_from(start, &mut see).map_err(self.reading(turn))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reports damaged groups and replays what is left of them.
+    fn damaged(
+        &mut self,
+        lost: &Lost<'_>,
+        last: Lsn,
+        (turn, at): (u64, u64),
+        replay: &mut Replay<'_>,
+    ) -> Result<(), WalOpenError> {
+        let mut damage = Damage {
+            first: lost.first,
+            last,
+            file: path_of(self.dir, self.ring.shape.file_of(turn)),
+            at,
+            bytes: lost.header.map(|header| u64::from(header.bytes)),
+            entries_intact: 0,
+            entries_named: 0,
+            entries_lost: None,
+        };
+        for entry in salvage::entries(lost, self.ring.shape.ring_id, self.run) {
+            let intact = entry.body.map(|body| lost.region.slice(body));
+            let body = match &intact {
+                Some(body) => ReplayedBody::Intact(body),
+                None => ReplayedBody::Damaged { bytes: entry.body_bytes },
+            };
+            match intact {
+                Some(_) => damage.entries_intact += 1,
+                None => damage.entries_named += 1,
+            }
+            let entry = Replayed { lsn: lost.first, kind: entry.kind, head: entry.head, body };
+            replay(entry).map_err(self.refused(lost.first))?;
+        }
+        let seen = damage.entries_intact + damage.entries_named;
+        damage.entries_lost = lost.header.map(|header| header.entries.saturating_sub(seen));
+        self.found.entries += u64::from(seen);
+        self.found.damage.push(damage);
+        Ok(())
+    }
+
+    fn cut(&mut self) {
+        let file = path_of(self.dir, self.ring.shape.file_of(self.turn));
+        self.found.cut = Some(Cut { lsn: self.expected, file, at: self.at });
+    }
+
+    /// Goes on at `at` in the file of `turn`.
+    fn enter(&mut self, turn: u64, at: u64) {
+        let oldest = (turn + 1).saturating_sub(u64::from(self.ring.shape.files));
+        while self.turns.front().is_some_and(|(kept, _)| *kept < oldest) {
+            self.turns.pop_front();
+        }
+        // Turns that left nothing readable begin, as far as is known, with what comes now.
+        let next = self.turns.back().map_or(turn, |(last, _)| last + 1);
+        self.turns.extend((next..=turn).map(|turn| (turn, self.expected)));
+        self.reader = self.open(turn);
+        self.turn = turn;
+        self.at = at;
+    }
+
+    fn open(&self, turn: u64) -> Reader {
+        let index = self.ring.shape.file_of(turn) as usize;
+        Reader::new(self.ring.files[index].clone(), self.ring.shape)
+    }
+
+    fn read<T>(
+        &mut self,
+        what: impl FnOnce(&mut Reader, u64) -> io::Result<T>,
+    ) -> Result<T, WalOpenError> {
+        let read = what(&mut self.reader, self.at);
+        read.map_err(self.reading(self.turn))
+    }
+
+    fn reading(&self, turn: u64) -> impl FnOnce(io::Error) -> WalOpenError + use<> {
+        failed("reading", &path_of(self.dir, self.ring.shape.file_of(turn)))
+    }
+
+    fn refused(&self, lsn: Lsn) -> impl FnOnce(io::Error) -> WalOpenError + use<> {
+        let dir: PathBuf = self.dir.to_path_buf();
+        move |source| WalOpenError::Replay { dir, lsn, source }
+    }
+
+    fn end(self) -> Recovered {
+        let Found { unsure, groups, entries, bytes, cut, damage } = self.found;
+        let made = self.ring.files.iter().take_while(|file| file.is_some()).count();
+        let start = Start {
+            shape: self.ring.shape,
+            run: self.survey.run_max + 1,
+            next: self.expected,
+            turn: self.turn,
+            at: self.at,
+            marked: self.survey.durable.min(Lsn(self.expected.0 - 1)),
+            last_full: self.last_full,
+            released: self.survey.released.min(self.expected),
+            turns: self.turns,
+            files_ready: u32::try_from(made).expect("a ring has at most 1000 files"),
+        };
+        Recovered { start, unsure, groups, entries, bytes, from: self.needed, cut, damage }
+    }
+}
