@@ -1,0 +1,100 @@
+//! The settings under the names of Kafka's broker configs, for DescribeConfigs.
+
+use super::{Config, Source};
+
+/// The type that DescribeConfigs declares for an entry; the numbers are the protocol's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i8)]
+pub enum KafkaKind {
+    /// `true` or `false`.
+    Boolean = 1,
+    /// Any text.
+    String = 2,
+    /// 32 bits.
+    Int = 3,
+    /// 16 bits.
+    Short = 4,
+    /// 64 bits.
+    Long = 5,
+    /// Texts, separated by commas.
+    List = 7,
+}
+
+impl KafkaKind {
+    /// The number on the wire.
+    pub fn code(self) -> i8 {
+        match self {
+            Self::Boolean => 1,
+            Self::String => 2,
+            Self::Int => 3,
+            Self::Short => 4,
+            Self::Long => 5,
+            Self::List => 7,
+        }
+    }
+}
+
+/// A setting as a Kafka tool shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaEntry {
+    /// Kafka's name.
+    pub name: &'static str,
+    /// As text; `None` where nothing is set.
+    pub value: Option<String>,
+    /// What the value would be without any flag, variable or file.
+    pub default: Option<String>,
+    /// [`Source::Default`] is Kafka's `DEFAULT_CONFIG`, all others its `STATIC_BROKER_CONFIG`.
+    pub source: Source,
+    /// Always true so far: a setting of a node changes with a restart.
+    pub read_only: bool,
+    /// Its type.
+    pub kind: KafkaKind,
+    /// What it means here.
+    pub documentation: &'static str,
+}
+
+impl Config {
+    /// Every setting that has a name among Kafka's broker configs, sorted by that name.
+    ///
+    /// `listeners` and `advertised.listeners` are composed of host and port as configured; where
+    /// no address is advertised and the host is a wildcard, the latter has no value, because each
+    /// client is told the address it reached.
+    pub fn kafka_entries(&self) -> Vec<KafkaEntry> {
+        let mut entries: Vec<KafkaEntry> = self
+            .listed()
+            .into_iter()
+            .filter_map(|listed| {
+                let (name, kind) = listed.kafka?;
+                Some(KafkaEntry {
+                    name,
+                    value: listed.value_text(),
+                    default: listed.default_text(),
+                    source: listed.source,
+                    read_only: true,
+                    kind,
+                    documentation: listed.about,
+                })
+            })
+            .collect();
+        let entry = |name, value: Option<String>, key, documentation| KafkaEntry {
+            name,
+            value,
+            default: None,
+            source: self.source(key).clone(),
+            read_only: true,
+            kind: KafkaKind::List,
+            documentation,
+        };
+        let listen = format!("PLAINTEXT://{}", self.client.listen());
+        let advertised = self.client.advertised().map(|at| format!("PLAINTEXT://{at}"));
+        entries.push(entry("listeners", Some(listen), "client.host", "Where clients are awaited"));
+        entries.push(entry(
+            "advertised.listeners",
+            advertised,
+            "client.advertise",
+            "What Metadata tells clients to connect to",
+        ));
+        entries.sort_by_key(|entry| entry.name);
+        entries
+    }
+}

@@ -1,0 +1,247 @@
+//! Sections `node`, `cluster` and `log`: who the node is, whom it joins, and what it tells.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use walrus_types::NodeId;
+
+use super::{
+    HostPort,
+    kafka::KafkaKind,
+    setting::{
+        Conflict, MaybePlace, Place, Section, Setting, Several, Switch, maybe, millis, parsed,
+    },
+};
+
+/// `node`: who this node is and where its data lies.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Kafka's broker id.
+    pub id: NodeId,
+    /// Holds `node_<id>/`. Made when it is not there.
+    pub data_dir: PathBuf,
+    /// Kafka's `broker.rack`.
+    pub rack: Option<Rack>,
+    /// How long a stop waits for what is under way.
+    pub stop_ms: u64,
+    /// Whether the hooks that tests use to do harm are reachable.
+    pub test_hooks: bool,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            id: NodeId(1),
+            data_dir: PathBuf::from("./walrus-data"),
+            rack: None,
+            stop_ms: 20_000,
+            test_hooks: false,
+        }
+    }
+}
+
+/// A rack or zone: up to 255 characters, none of them a control character.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rack(String);
+
+impl fmt::Display for Rack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Rack {
+    type Err = ();
+
+    fn from_str(given: &str) -> Result<Self, ()> {
+        let fits = given.len() <= 255 && !given.chars().any(char::is_control);
+        if fits { Ok(Self(given.into())) } else { Err(()) }
+    }
+}
+
+impl Section for NodeConfig {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        let Self { id, data_dir, rack, stop_ms, test_hooks } = self;
+        vec![
+            Setting::new(
+                "node.id",
+                "The node's number in its cluster, Kafka's broker id",
+                parsed(id, "a number from 0 to 2147483647, like 1 or n1"),
+            )
+            .flag("--node-id")
+            .kafka("node.id", KafkaKind::Int),
+            Setting::new(
+                "node.data-dir",
+                "Folder that holds node_<id>/; made when it is not there",
+                Place(data_dir),
+            )
+            .flag("--data-dir")
+            .env("WALRUS_DATA_DIR")
+            .kafka("log.dirs", KafkaKind::String),
+            Setting::new(
+                "node.rack",
+                "Rack or zone, told to clients and used for placement",
+                maybe(rack, "up to 255 characters without control characters"),
+            )
+            .flag("--rack")
+            .kafka("broker.rack", KafkaKind::String),
+            Setting::new(
+                "node.stop-ms",
+                "How long a stop waits for what is under way",
+                millis(stop_ms, 0..=3_600_000),
+            ),
+            Setting::new(
+                "node.test-hooks",
+                "Let tests do harm to this node; never in production",
+                Switch(test_hooks),
+            )
+            .flag("--enable-test-hooks"),
+        ]
+    }
+}
+
+/// `cluster`: how the node finds the others.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterConfig {
+    /// A node of the cluster to join.
+    pub join: Option<HostPort>,
+    /// The nodes of a cluster that forms itself.
+    pub peers: Vec<HostPort>,
+    /// Whether an empty node waits for `walrusctl cluster bootstrap`.
+    pub await_bootstrap: bool,
+}
+
+impl Section for ClusterConfig {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        let Self { join, peers, await_bootstrap } = self;
+        let allowed = "host:peerport, like node1:6001";
+        vec![
+            Setting::new(
+                "cluster.join",
+                "A node of the cluster to join (not built yet)",
+                maybe(join, allowed),
+            )
+            .flag("--join"),
+            Setting::new(
+                "cluster.peers",
+                "Nodes that form a cluster together (not built yet)",
+                Several { at: peers, allowed: "a list of host:peerport, separated by commas" },
+            )
+            .flag("--peers"),
+            Setting::new(
+                "cluster.await-bootstrap",
+                "Wait to be bootstrapped (not built yet)",
+                Switch(await_bootstrap),
+            )
+            .flag("--await-bootstrap"),
+        ]
+    }
+
+    /// Clusters of more than one node are not built yet, and a node that was told to join one
+    /// must not quietly found its own.
+    fn conflicts(&self) -> Vec<Conflict> {
+        let Self { join, peers, await_bootstrap } = self;
+        let given = [
+            ("cluster.join", join.is_some()),
+            ("cluster.peers", !peers.is_empty()),
+            ("cluster.await-bootstrap", *await_bootstrap),
+        ];
+        let refuse = |(key, _)| Conflict {
+            key,
+            why: "is not built yet: this version runs clusters of one node; \
+                  leave it away to start a cluster of one"
+                .into(),
+        };
+        given.into_iter().filter(|(_, given)| *given).map(refuse).collect()
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object per line.
+    Json,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+
+    fn from_str(given: &str) -> Result<Self, ()> {
+        match given {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
+}
+
+/// Which log lines are written, in the notation of `RUST_LOG`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = ();
+
+    fn from_str(given: &str) -> Result<Self, ()> {
+        match tracing_subscriber::EnvFilter::builder().parse(given) {
+            Ok(_) if !given.is_empty() => Ok(Self(given.into())),
+            _ => Err(()),
+        }
+    }
+}
+
+/// `log`: what the node tells about itself. Never what clients send.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// Appended to; `None`: standard error.
+    pub file: Option<PathBuf>,
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// Which lines.
+    pub filter: LogFilter,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { file: None, format: LogFormat::default(), filter: LogFilter("info".into()) }
+    }
+}
+
+impl Section for LogConfig {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        let Self { file, format, filter } = self;
+        vec![
+            Setting::new(
+                "log.file",
+                "File that log lines are appended to; unset: standard error",
+                MaybePlace(file),
+            )
+            .flag("--log-file"),
+            Setting::new("log.format", "How log lines look", parsed(format, "text or json"))
+                .flag("--log-format"),
+            Setting::new(
+                "log.filter",
+                "Which log lines are written",
+                parsed(filter, "a filter like info, debug or info,walrusd::net=trace"),
+            )
+            .env("RUST_LOG"),
+        ]
+    }
+}
