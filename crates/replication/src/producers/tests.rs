@@ -137,6 +137,12 @@ fn a_cut_of_a_new_epoch_brings_the_old_one_back() {
 }
 
 #[test]
+fn what_one_epoch_forgot_says_nothing_about_the_next() {
+    let seven = "0 1, 1 1, 2 1, 3 1, 4 1, 5 1, commit 6, 6 1, commit 7";
+    check(&format!("{seven}, e1 0 1, commit 8, e1 1 1, e1 2147483647 1"), "expected 2");
+}
+
+#[test]
 #[should_panic(expected = "cut at 3, but 5 is committed")]
 fn nothing_committed_is_ever_cut() {
     check("0 5, commit 5, cut 3", "");

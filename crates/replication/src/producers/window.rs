@@ -166,9 +166,10 @@ impl Window {
     }
 
     fn may_forget_first(&self, commit: Offset) -> bool {
-        let is_committed = |at: usize| self.batches.get(at).is_some_and(|b| b.end <= commit);
-        let outdated = self.batches.get(1).is_some_and(|next| next.epoch > self.first().epoch);
-        is_committed(PRODUCER_BATCHES_REMEMBERED) || (outdated && is_committed(1))
+        let epoch = self.first().epoch;
+        let mut committed = self.batches.iter().take_while(|batch| batch.end <= commit);
+        committed.clone().nth(PRODUCER_BATCHES_REMEMBERED).is_some()
+            || committed.any(|batch| batch.epoch > epoch)
     }
 
     /// Undoes what stands past the cut; false when nothing is left.
