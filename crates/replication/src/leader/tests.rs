@@ -423,6 +423,31 @@ fn a_seal_never_cuts_what_is_committed() {
 }
 
 #[test]
+fn a_late_answer_about_the_segment_before_counts_for_nothing() {
+    check(
+        3,
+        &[
+            ("roll operator", "propose e1 end 0, 0 batches"),
+            ("sealed 0 for 3", "leads"),
+            ("put 4", "0..4"),
+            ("flush 4", ""),
+            ("late ack 2 4", ""),
+            ("ack 2 4", "commit 4"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_committed_is_forgotten_in_time() {
+    let mut leader = check(1, &[]);
+    for sequence in 0..100 {
+        leader.append(&batch(&format!("7:{sequence}+1")), Acks::Leader, UptimeMs(0)).unwrap();
+        leader.flushed(Epoch::FIRST, Offset(i64::from(sequence) + 1));
+    }
+    assert!(leader.producers().remembered(ProducerId(7)).count() <= 6);
+}
+
+#[test]
 fn fetches_and_deletes_stay_inside_the_log() {
     let mut leader =
         check(3, &[("put 4", "0..4"), ("put 4", "4..8"), ("flush 8", ""), ("ack 2 4", "commit 4")]);
