@@ -5,4 +5,5 @@
 //! [`disk`] is the seam to the machine, [`wal`] is what makes bytes durable.
 
 pub mod disk;
+mod planted;
 pub mod wal;

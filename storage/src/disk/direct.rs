@@ -15,12 +15,18 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use rustix::{fs::fdatasync, io::Errno};
 
-use super::{AlignedBuffer, GroupWriter, GroupWritten, Waker, real::open_direct};
+use super::{ALIGN_BYTES, AlignedBuffer, GroupWriter, GroupWritten, Waker, real::open_direct};
 
 /// Opens for direct writes, or for ordinary ones where the file system has no others.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    match open_direct(path) {
-        Err(refused) if refused.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+    let refusal = Some(Errno::INVAL.raw_os_error());
+    let direct = open_direct(path).and_then(|file| {
+        // Some file systems accept the flag and refuse its use.
+        file.read_at(&mut AlignedBuffer::zeroed(ALIGN_BYTES), 0)?;
+        Ok(file)
+    });
+    match direct {
+        Err(refused) if refused.raw_os_error() == refusal => {
             OpenOptions::new().read(true).write(true).open(path)
         }
         opened => opened,
@@ -30,7 +36,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 /// pwrite + fdatasync.
 #[derive(Debug)]
 pub(super) struct DirectWriter {
-    files: Vec<(PathBuf, File)>,
+    files: Vec<File>,
     written: Vec<Written>,
     bell: Arc<Bell>,
 }
@@ -53,7 +59,7 @@ impl DirectWriter {
 
 impl GroupWriter for DirectWriter {
     fn add_file(&mut self, path: &Path) -> io::Result<()> {
-        self.files.push((path.to_path_buf(), open(path)?));
+        self.files.push(open(path)?);
         Ok(())
     }
 
@@ -65,16 +71,7 @@ impl GroupWriter for DirectWriter {
         bytes: usize,
         at: u64,
     ) -> io::Result<()> {
-        let (path, target) = &mut self.files[file];
-        match target.write_all_at(&buffer[..bytes], at) {
-            // Some file systems accept O_DIRECT when a file is opened and refuse it here, before
-            // anything is written.
-            Err(refused) if refused.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                *target = OpenOptions::new().read(true).write(true).open(path)?;
-                target.write_all_at(&buffer[..bytes], at)?;
-            }
-            result => result?,
-        }
+        self.files[file].write_all_at(&buffer[..bytes], at)?;
         self.written.push(Written { ticket, file, buffer });
         Ok(())
     }
@@ -93,7 +90,7 @@ impl GroupWriter for DirectWriter {
         for Written { ticket, file, buffer } in self.written.drain(..) {
             let result = match flushed {
                 Some((of, result)) if of == file => result,
-                _ => fdatasync(&self.files[file].1),
+                _ => fdatasync(&self.files[file]),
             };
             flushed = Some((file, result));
             finished.push(GroupWritten { ticket, buffer, result: result.map_err(Into::into) });

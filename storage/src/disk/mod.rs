@@ -9,6 +9,9 @@
 mod buffer;
 mod direct;
 mod real;
+mod sim;
+mod sim_file;
+mod uring;
 
 use std::{
     fmt, io,
@@ -20,6 +23,7 @@ use std::{
 
 pub use buffer::AlignedBuffer;
 pub use real::{Backend, RealDisk};
+pub use sim::{SimDisk, SimFaults};
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -134,9 +134,14 @@ impl Disk for RealDisk {
     }
 
     fn group_writer(&self, files: &[PathBuf], depth: usize) -> io::Result<Box<dyn GroupWriter>> {
-        let _ = depth;
-        if self.backend == Backend::Auto && !self.refusal_logged.swap(true, Ordering::Relaxed) {
-            tracing::debug!("writing with pwrite and fdatasync");
+        if self.backend == Backend::Auto {
+            match super::uring::UringWriter::start(files, depth) {
+                Ok(writer) => return Ok(Box::new(writer)),
+                Err(refused) if !self.refusal_logged.swap(true, Ordering::Relaxed) => {
+                    tracing::warn!(%refused, "no io_uring here: writing with pwrite and fdatasync");
+                }
+                Err(_) => {}
+            }
         }
         Ok(Box::new(DirectWriter::open(files)?))
     }

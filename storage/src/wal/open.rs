@@ -49,11 +49,15 @@ pub(crate) fn open(
     let Recovered { start, unsure, groups, entries, bytes, from, cut, damage } = recovered;
     let files: Vec<_> = (0..start.files_ready).map(|index| path_of(dir, index)).collect();
     let depth = config.groups_in_flight;
-    let mut writer =
-        disk.group_writer(&files, depth).map_err(failed("opening for writing", dir))?;
-    for group in unsure {
-        write_again(&mut *writer, dir, &group)?;
+    let writer = || disk.group_writer(&files, depth).map_err(failed("opening for writing", dir));
+    if !unsure.is_empty() {
+        // A writer belongs to the thread that first uses it, and this is not the log's.
+        let mut writer = writer()?;
+        for group in unsure {
+            write_again(&mut *writer, dir, &group)?;
+        }
     }
+    let writer = writer()?;
     let report = WalOpened {
         groups,
         entries,
