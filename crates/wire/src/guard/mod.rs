@@ -25,8 +25,8 @@ use shape::{Field, Kind, Shape};
 /// string takes one byte of it and 32 in memory, an empty topic of Metadata 2 and 72. The worst
 /// that was measured over all requests is 40.
 pub const AMPLIFICATION_MAX: usize = 48;
-/// What the decoder may allocate on top of the multiple: for the tagged fields nobody knows, each of which may cost a tree node, and for
-/// an error with its text.
+/// What the decoder may allocate on top of the multiple: for the tagged fields nobody knows, each
+/// of which may cost a tree node, and for an error with its text.
 pub const ALLOCATION_FLOOR: usize = UNKNOWN_TAGS_MAX * 512 + (16 << 10);
 
 /// Why a body was refused.

@@ -181,10 +181,8 @@ mod tests {
     #[test]
     fn snappy_that_promises_too_much_is_refused_before_room_is_made() {
         let promise = [0xff, 0xff, 0xff, 0xff, 0x0f, 0];
-        assert!(matches!(
-            inflate(Codec::Snappy, &promise, usize::MAX),
-            Err(RecordsError::Inflate { .. })
-        ));
+        let error = inflate(Codec::Snappy, &promise, usize::MAX).unwrap_err();
+        assert!(error.to_string().contains("6 bytes cannot become 4294967295"), "{error}");
     }
 
     #[test]

@@ -14,7 +14,10 @@ mod table;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, RequestKind};
+use kafka_protocol::{
+    messages::{ApiKey, FetchRequest, RequestKind},
+    protocol::Encodable as _,
+};
 use peak_alloc::PeakAlloc;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use sample::Style;
@@ -212,6 +215,52 @@ fn counts_tags_and_elements_over_their_limits_are_refused() {
     for (tags, fits) in [([5, 6], true), ([6, 5], false), ([5, 5], false)] {
         let body = [1, 1, 2, tags[0], 0, tags[1], 0];
         assert_eq!(guard::check(18, 3, &body).unwrap().is_ok(), fits, "{tags:?}");
+    }
+}
+
+#[test]
+fn a_tagged_field_must_be_as_long_as_it_says() {
+    let _alone = alone();
+    let request = FetchRequest::default().with_cluster_id(Some("abc".into()));
+    let mut body = BytesMut::new();
+    request.encode(&mut body, 12).unwrap();
+    let size_at = body.len() - 5;
+    assert_eq!(body[size_at..], *b"\x04\x04abc", "size, length, cluster id");
+    for (size, fits) in [(3, false), (4, true), (5, false), (0, false)] {
+        body[size_at] = size;
+        assert_eq!(guard::check(1, 12, &body).unwrap().is_ok(), fits, "size {size}");
+    }
+}
+
+#[test]
+fn a_varint_of_more_than_32_bits_is_refused() {
+    let _alone = alone();
+    // ApiVersions v3: two compact strings and no tags; the first length is 1 for an empty string.
+    for (length, fits) in [
+        (&[1][..], true),
+        (&[0x81, 0x80, 0x80, 0x80, 0], true),
+        (&[0x81, 0x80, 0x80, 0x80, 0x10], false),
+        (&[0x81, 0x80, 0x80, 0x80, 0x80], false),
+    ] {
+        let body = [length, &[1, 0]].concat();
+        assert_eq!(guard::check(18, 3, &body).unwrap().is_ok(), fits, "{length:?}");
+    }
+}
+
+#[test]
+fn null_is_refused_where_the_version_does_not_allow_it() {
+    let _alone = alone();
+    // Metadata: the topics may be null from version 1, a topic's name from version 10.
+    for (version, body, fits) in [
+        (0, &[0xff, 0xff, 0xff, 0xff][..], false),
+        (1, &[0xff, 0xff, 0xff, 0xff], true),
+        (1, &[0, 0, 0, 1, 0xff, 0xff], false),
+        (1, &[0xff, 0xff, 0xff, 0xfe], false),
+        (9, &[2, 0, 0, 0, 0, 0, 0], false),
+        (9, &[0, 0, 0, 0, 0], true),
+    ] {
+        let result = guard::check(3, version, body).unwrap();
+        assert_eq!(result.is_ok(), fits, "v{version} {body:?}: {result:?}");
     }
 }
 
