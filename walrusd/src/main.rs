@@ -23,6 +23,9 @@ fn main() -> ExitCode {
         }
         Some(Command::Config { command: ConfigCommand::Print { output } }) => {
             with_config(&args.flags, |config| {
+                for warning in &config.warnings {
+                    complain(warning);
+                }
                 shown(print(&config, output, &mut io::stdout().lock()))
             })
         }

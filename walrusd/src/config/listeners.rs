@@ -1,6 +1,10 @@
 //! Sections `client`, `raft` and `admin`: where the node listens, whom it lets in, and how much.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    str::FromStr,
+};
 
 use walrus_types::limits::{BATCH_BYTES_MAX, FRAME_BYTES_MAX};
 
@@ -65,6 +69,19 @@ pub struct HostPort {
     pub host: Host,
     /// 1 ..= 65535; 0 only where the system is to choose one.
     pub port: u16,
+}
+
+impl HostPort {
+    /// The first address that the host has. Asks the system's resolver, so it may block.
+    ///
+    /// # Errors
+    /// The host has none, or the resolver failed.
+    pub fn resolve(&self) -> io::Result<SocketAddr> {
+        let mut found = (self.host.as_str(), self.port).to_socket_addrs()?;
+        found
+            .next()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address"))
+    }
 }
 
 impl fmt::Display for HostPort {

@@ -26,12 +26,12 @@ mod yaml;
 
 pub use flags::{Args, Command, ConfigCommand, Flags};
 pub use kafka::{KafkaEntry, KafkaKind};
-pub use listeners::{AdminConfig, ClientConfig, HostPort, RaftConfig};
+pub use listeners::{AdminConfig, ClientConfig, Host, HostPort, NotAnAddress, RaftConfig};
 pub use load::Config;
 pub use man::man_page;
-pub use node::{ClusterConfig, LogConfig, LogFormat, NodeConfig};
+pub use node::{ClusterConfig, LogConfig, LogFilter, LogFormat, NodeConfig, Rack};
 pub use print::{Output, keys, print};
 pub use problem::{ConfigError, Problem};
 pub use source::Source;
-pub use storage::{MemoryConfig, StorageConfig};
+pub use storage::{MemoryConfig, StorageConfig, WalRing};
 pub use topics::{Durability, ProducersConfig, SegmentsConfig, TopicsConfig};

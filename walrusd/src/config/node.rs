@@ -8,7 +8,7 @@ use super::{
     HostPort,
     kafka::KafkaKind,
     setting::{
-        Conflict, MaybePlace, Place, Section, Setting, Several, Switch, maybe, millis, parsed,
+        Conflict, MaybePlace, Place, Section, Setting, Several, Slot, Switch, maybe, millis, parsed,
     },
 };
 
@@ -58,17 +58,35 @@ impl FromStr for Rack {
     }
 }
 
+/// A node's number: read with or without its letter, shown without, as Kafka does.
+struct Id<'a>(&'a mut NodeId);
+
+impl Slot for Id<'_> {
+    fn put(&mut self, given: &str) -> Result<(), String> {
+        *self.0 = given.parse().ok().ok_or_else(|| self.allowed())?;
+        Ok(())
+    }
+
+    fn show(&self) -> serde_json::Value {
+        self.0.0.into()
+    }
+
+    fn allowed(&self) -> String {
+        "a number from 0 to 2147483647, like 1 or n1".into()
+    }
+
+    fn holds(&self) -> bool {
+        self.0.0 >= 0
+    }
+}
+
 impl Section for NodeConfig {
     fn settings(&mut self) -> Vec<Setting<'_>> {
         let Self { id, data_dir, rack, stop_ms, test_hooks } = self;
         vec![
-            Setting::new(
-                "node.id",
-                "The node's number in its cluster, Kafka's broker id",
-                parsed(id, "a number from 0 to 2147483647, like 1 or n1"),
-            )
-            .flag("--node-id")
-            .kafka("node.id", KafkaKind::Int),
+            Setting::new("node.id", "The node's number in its cluster, Kafka's broker id", Id(id))
+                .flag("--node-id")
+                .kafka("node.id", KafkaKind::Int),
             Setting::new(
                 "node.data-dir",
                 "Folder that holds node_<id>/; made when it is not there",
