@@ -2,8 +2,11 @@
 //! one file per segment.
 //!
 //! Knows nothing of leases, epochs' meaning, quorums or the network. Where to read next:
-//! [`disk`] is the seam to the machine, [`wal`] is what makes bytes durable.
+//! [`disk`] is the seam to the machine, [`wal`] is what makes bytes durable, [`store`] is the
+//! record store on top of it, and [`segment`] what it hands out.
 
 pub mod disk;
 mod planted;
+pub mod segment;
+pub mod store;
 pub mod wal;
