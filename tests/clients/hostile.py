@@ -214,7 +214,7 @@ class Hostile:
 
 
 def forget_peak(pid):
-    """Lets the kernel's high-water mark of the process's memory begin anew, where that is allowed."""
+    """Lets the kernel's high-water mark of a process's memory begin anew, where it may."""
     try:
         pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
     except OSError:

@@ -1,4 +1,4 @@
-"""Makes the table of BENCHMARKS.md from the raw figures in tests/compare/results, and from nothing else.
+"""Makes the table of BENCHMARKS.md from the raw figures in results/, and from nothing else.
 
 Every row is the median over the rounds with the least and the greatest beside it. The same files
 give the same text, so `run 1 --check` can hold BENCHMARKS.md against them.

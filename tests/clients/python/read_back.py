@@ -1,7 +1,6 @@
-"""Reads back, with confluent-kafka, topics that another client wrote (arguments after the prefix)."""
+"""Reads back, with confluent-kafka, topics that another client wrote (the last arguments)."""
 
 import sys
-
 import time
 
 from confluent_kafka import Consumer, TopicPartition

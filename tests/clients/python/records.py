@@ -1,7 +1,7 @@
 """The records every client writes and expects back; the same in all languages.
 
-Record i of a topic: partition i % 3, key `k<i>` (none when i ends in 7), value `<i>:` followed by the
-alphabet over and over, cut to a length that goes round through 0, 1, 10, 100, 1,000 and 20,000;
+Record i of a topic: partition i % 3, key `k<i>` (none when i ends in 7), value `<i>:` followed by
+the alphabet over and over, cut to a length that goes round through 0, 1, 10, 100, 1,000 and 20,000;
 header `n` = `<i>`, in clients that have headers. Three hundred of them.
 
 A client reports one line per case on stdout: name, `ok`, `fail` or `skip`, and why; tab-separated.
