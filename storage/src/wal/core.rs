@@ -42,6 +42,8 @@ pub(crate) struct Start {
     /// The last group that has entries.
     pub(crate) last_full: Lsn,
     pub(crate) released: Lsn,
+    /// How much of that a durable group says.
+    pub(crate) released_durable: Lsn,
     /// The turns whose groups may still be needed with the first group of each, oldest first;
     /// the current turn is the last.
     pub(crate) turns: VecDeque<(u64, Lsn)>,
@@ -138,7 +140,7 @@ impl Core {
             marked: start.marked,
             last_full: start.last_full,
             released: start.released,
-            released_durable: start.released,
+            released_durable: start.released_durable,
             turns: start.turns,
             files_ready: start.files_ready,
             failed: false,
@@ -184,8 +186,7 @@ impl Core {
     /// Decides on a mark, a group without entries, if one would say anything new: that the last
     /// entries are durable, or that more was released. Meant for a log that has gone idle.
     pub(crate) fn plan_mark(&self) -> Option<Plan> {
-        let tells = self.last_full > self.marked || self.released > self.released_durable;
-        if !tells || !self.flights.is_empty() || self.failed {
+        if self.is_settled() || !self.flights.is_empty() || self.failed {
             return None;
         }
         if self.at + PAGE <= self.shape.groups_end() {
@@ -196,6 +197,11 @@ impl Core {
             Err(Turn::NeedsMark) => Some(self.mark_here()),
             Err(Turn::Held(_)) => None,
         }
+    }
+
+    /// Whether durable groups say all that there is to say.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.last_full <= self.marked && self.released <= self.released_durable
     }
 
     const fn mark_here(&self) -> Plan {
@@ -386,6 +392,7 @@ mod tests {
             marked: Lsn(0),
             last_full: Lsn(0),
             released: Lsn(0),
+            released_durable: Lsn(0),
             turns: VecDeque::from([(0, Lsn(1))]),
             files_ready: files,
         };

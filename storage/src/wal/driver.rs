@@ -18,7 +18,10 @@ use super::{
     ring::path_of,
     shared::{Shared, Waiting},
 };
-use crate::disk::{AlignedBuffer, GroupWriter, GroupWritten};
+use crate::{
+    disk::{AlignedBuffer, GroupWriter, GroupWritten},
+    planted,
+};
 
 /// A group that is being written, and who waits for its entries.
 struct Flight {
@@ -127,6 +130,7 @@ impl Driver {
         self.core.release(self.shared.released());
         // An idle log needs no buffers but the one for its mark.
         self.buffers.truncate(1);
+        self.show();
         let planned = self.core.plan_mark();
         if let Some(plan) = planned {
             self.write(plan);
@@ -157,6 +161,12 @@ impl Driver {
             self.shared.seen.lock().oldest_flush = Some(flight.begun);
         }
         self.flights.push_back(flight);
+        if planted::is("ack-before-flush") {
+            let flight = self.flights.back_mut().expect("it was just pushed");
+            for done in std::mem::take(&mut flight.dones) {
+                done(Ok(lsn));
+            }
+        }
         let started = self.writer.submit(lsn.0, begun.file as usize, buffer, bytes, begun.at);
         if let Err(source) = started {
             self.write_failed(lsn, source);
@@ -213,6 +223,7 @@ impl Driver {
         stats.oldest = self.core.oldest();
         stats.ring_used_bytes = self.core.used_bytes();
         stats.files_ready = self.core.files_ready();
+        stats.settled = self.core.is_settled();
     }
 
     fn write_failed(&mut self, lsn: Lsn, source: io::Error) {

@@ -268,7 +268,13 @@ impl WalDriver {
         }
         match step {
             WalStep::Begin => self.driver.begin().is_ok(),
-            WalStep::Complete => self.driver.in_flight() > 0 && self.driver.complete(None),
+            WalStep::Complete => {
+                let waits = self.driver.in_flight() > 0;
+                if waits {
+                    self.driver.complete(None);
+                }
+                waits
+            }
             WalStep::Fill => {
                 self.shared.files_made() < self.shape.files
                     && make_next(&*self.disk, &self.dir, &self.shape, &self.shared).is_ok()

@@ -17,7 +17,10 @@ use super::{
     ring::{GROUPS_START, Shape, make_file, path_of, write_header},
     shared::Shared,
 };
-use crate::disk::{ALIGN_BYTES, AlignedBuffer, Disk, GroupWriter};
+use crate::{
+    disk::{ALIGN_BYTES, AlignedBuffer, Disk, GroupWriter, OpenMode},
+    planted,
+};
 
 /// A WAL that is ready, without anything that drives it.
 pub(crate) struct Opened {
@@ -42,15 +45,19 @@ pub(crate) fn open(
             warn_of_sizes(dir, &ring.shape, config);
             let mut recovered = recover::recover(&ring, dir, replay)?;
             recovered.start.files_ready = mend(&**disk, dir, &ring)?;
+            blank(&**disk, dir, &recovered.leftovers)?;
+            // The names that were found may not be durable either.
+            disk.sync_dir(dir).map_err(failed("syncing", dir))?;
             recovered
         }
         None => begin(&**disk, dir, config)?,
     };
-    let Recovered { start, unsure, groups, entries, bytes, from, cut, damage } = recovered;
+    let Recovered { start, unsure, leftovers: _, groups, entries, bytes, from, cut, damage } =
+        recovered;
     let files: Vec<_> = (0..start.files_ready).map(|index| path_of(dir, index)).collect();
     let depth = config.groups_in_flight;
     let writer = || disk.group_writer(&files, depth).map_err(failed("opening for writing", dir));
-    if !unsure.is_empty() {
+    if !unsure.is_empty() && !planted::is("unsure-trusted") {
         // A writer belongs to the thread that first uses it, and this is not the log's.
         let mut writer = writer()?;
         for group in unsure {
@@ -101,12 +108,14 @@ fn begin(disk: &dyn Disk, dir: &Path, config: &WalConfig) -> Result<Recovered, W
         marked: Lsn::ZERO,
         last_full: Lsn::ZERO,
         released: Lsn::ZERO,
+        released_durable: Lsn::ZERO,
         turns: [(0, Lsn(1))].into(),
         files_ready: 1,
     };
     Ok(Recovered {
         start,
         unsure: Vec::new(),
+        leftovers: Vec::new(),
         groups: 0,
         entries: 0,
         bytes: 0,
@@ -134,6 +143,19 @@ fn mend(disk: &dyn Disk, dir: &Path, ring: &Ring) -> Result<u32, WalOpenError> {
         }
     }
     Ok(files)
+}
+
+/// Makes sure that no group begins at these places.
+fn blank(disk: &dyn Disk, dir: &Path, places: &[(u32, u64)]) -> Result<(), WalOpenError> {
+    for (index, at) in places {
+        let path = path_of(dir, *index);
+        let blanked = disk.open(&path, OpenMode::ReadWrite).and_then(|file| {
+            file.write_at(&[0; ALIGN_BYTES], *at)?;
+            file.sync()
+        });
+        blanked.map_err(failed("cutting leftovers in", &path))?;
+    }
+    Ok(())
 }
 
 /// Writes a group where it already stands, this time durably for certain.

@@ -11,7 +11,8 @@
 //!
 //! Three things keep leftovers from being taken for the log: the turn, since files are used
 //! again; the run, since a log that ended behind 7 writes another 8 next, in front of the old 9;
-//! and the ring's id.
+//! and the ring's id. Leftovers where recovery looks first are blanked
+//! before the log goes on.
 //!
 //! Owns no decision about what is written next: it hands `core.rs` a [`Start`].
 
@@ -32,6 +33,10 @@ use super::{
     ring::{GROUPS_START, path_of},
     salvage::{self, Lost},
 };
+use crate::planted;
+
+/// How many files groups in flight may reach behind the one where the log ends.
+const REACH_TURNS: u64 = 4;
 
 /// What is called with every entry.
 pub(crate) type Replay<'a> = dyn FnMut(Replayed<'_>) -> io::Result<()> + 'a;
@@ -43,6 +48,12 @@ pub(crate) struct Recovered {
     /// Whole groups that none calls durable: a flush that failed may have left them in the page
     /// cache only. They are written again before anything builds on them.
     pub(crate) unsure: Vec<Unsure>,
+    /// Pages behind the log's end, by file and place, where a group of its own future may have
+    /// been left: where it ends, and at the start of later files. They must be blanked, even
+    /// those that look blank, for a flush that failed may have left them so in the page cache
+    /// only. The log will reach those numbers again, perhaps in other places, and a later
+    /// recovery would take what stands here for its own.
+    pub(crate) leftovers: Vec<(u32, u64)>,
     pub(crate) groups: u64,
     pub(crate) entries: u64,
     pub(crate) bytes: u64,
@@ -76,9 +87,9 @@ struct Survey {
 }
 
 impl Survey {
-    /// Looks at the first group of each file, then at every page of the newest file and of its
-    /// neighbours: groups in flight may reach into the next file, and when those are left
-    /// behind by a cut the log goes on in the file before.
+    /// Looks at the first group of each file, then at every page of the newest file and of the
+    /// one behind, into which groups in flight may reach. What groups claim grows with their
+    /// number, so the greatest claims are there.
     fn take(ring: &Ring, dir: &Path) -> Result<Self, WalOpenError> {
         let mut survey = Self::default();
         for (index, file) in (0u32..).zip(&ring.files) {
@@ -90,7 +101,7 @@ impl Survey {
             }
         }
         survey.newest = survey.firsts.last_key_value().map_or(0, |(turn, _)| *turn);
-        for turn in survey.newest.saturating_sub(1)..=survey.newest + 1 {
+        for turn in survey.newest..=survey.newest + 1 {
             let index = ring.shape.file_of(turn);
             let mut reader = Reader::new(ring.files[index as usize].clone(), ring.shape);
             let mut see = |_, header: Header| {
@@ -148,6 +159,10 @@ struct Walk<'a> {
     seeking: bool,
     run: u32,
     last_full: Lsn,
+    /// What the groups of the log itself say, which may be less than what the survey saw: some
+    /// of that is cut, and what it said must be said again.
+    marked: Lsn,
+    released: Lsn,
     turns: VecDeque<(u64, Lsn)>,
     found: Found,
 }
@@ -183,6 +198,8 @@ pub(crate) fn recover(
         seeking,
         run: 0,
         last_full: Lsn::ZERO,
+        marked: Lsn::ZERO,
+        released: Lsn::ZERO,
         turns: VecDeque::new(),
         found: Found::default(),
         survey,
@@ -229,6 +246,8 @@ impl Walk<'_> {
             } else if header.lsn <= self.survey.durable {
                 let lost = Lost { region: &group, first: header.lsn, header: Some(header) };
                 self.damaged(&lost, header.lsn, (self.turn, at), replay)?;
+            } else if planted::is("cut-at-later-group") {
+                self.found.groups += 1;
             } else {
                 self.cut();
                 return Ok(false);
@@ -238,6 +257,8 @@ impl Walk<'_> {
             self.last_full = header.lsn;
         }
         self.seeking = false;
+        self.marked = self.marked.max(header.durable);
+        self.released = self.released.max(header.released);
         self.run = header.run;
         self.expected = header.lsn.next();
         self.at += bytes;
@@ -418,21 +439,58 @@ impl Walk<'_> {
         move |source| WalOpenError::Replay { dir, lsn, source }
     }
 
+    /// See [`Recovered::leftovers`]. Files that hold older turns are left alone.
+    fn leftovers(&self) -> Vec<(u32, u64)> {
+        let shape = &self.ring.shape;
+        let mut places = Vec::new();
+        if planted::is("tail-not-cut") {
+            return places;
+        }
+        if self.at < shape.file_bytes {
+            places.push((shape.file_of(self.turn), self.at));
+        }
+        let holds_older = |file: u32| {
+            let firsts = self.survey.firsts.range(..=self.turn).map(|(turn, _)| *turn);
+            let kept = self.turns.iter().map(|(turn, _)| *turn);
+            firsts.chain(kept).any(|turn| shape.file_of(turn) == file)
+        };
+        for turn in self.turn + 1..=self.turn + REACH_TURNS {
+            let file = shape.file_of(turn);
+            let is_there = self.ring.files[file as usize].is_some();
+            if is_there && !holds_older(file) && !places.contains(&(file, GROUPS_START)) {
+                places.push((file, GROUPS_START));
+            }
+        }
+        places
+    }
+
     fn end(self) -> Recovered {
+        let leftovers = self.leftovers();
         let Found { unsure, groups, entries, bytes, cut, damage } = self.found;
         let made = self.ring.files.iter().take_while(|file| file.is_some()).count();
         let start = Start {
             shape: self.ring.shape,
-            run: self.survey.run_max + 1,
+            run: self.survey.run_max + u32::from(!planted::is("tail-not-cut")),
             next: self.expected,
             turn: self.turn,
             at: self.at,
-            marked: self.survey.durable.min(Lsn(self.expected.0 - 1)),
+            marked: self.marked,
             last_full: self.last_full,
             released: self.survey.released.min(self.expected),
+            released_durable: self.released,
             turns: self.turns,
             files_ready: u32::try_from(made).expect("a ring has at most 1000 files"),
         };
-        Recovered { start, unsure, groups, entries, bytes, from: self.needed, cut, damage }
+        Recovered {
+            start,
+            unsure,
+            leftovers,
+            groups,
+            entries,
+            bytes,
+            from: self.needed,
+            cut,
+            damage,
+        }
     }
 }

@@ -77,6 +77,9 @@ pub struct WalStats {
     pub next: Lsn,
     /// How long the oldest group that is being written has been waited for.
     pub oldest_flush_age: Option<Duration>,
+    /// The disk knows all that is known here: a durable group calls the last entries durable and
+    /// says what is released.
+    pub settled: bool,
     /// Entries wait because every ring file still holds something that is not released.
     pub ring_full: bool,
 }
