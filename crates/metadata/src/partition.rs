@@ -37,6 +37,8 @@ pub enum Reason {
     Config,
     /// Its leader was started anew.
     Restart,
+    /// Retention wanted its records gone, and only sealed segments go.
+    Retention,
 }
 
 impl fmt::Display for Reason {
@@ -49,6 +51,7 @@ impl fmt::Display for Reason {
             Self::Operator => "operator",
             Self::Config => "config",
             Self::Restart => "restart",
+            Self::Retention => "retention",
         })
     }
 }

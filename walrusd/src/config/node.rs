@@ -238,7 +238,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { file: None, format: LogFormat::default(), filter: LogFilter("info".into()) }
+        Self { file: None, format: LogFormat::default(), filter: LogFilter("info,openraft=warn".into()) }
     }
 }
 

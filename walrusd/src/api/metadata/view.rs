@@ -1,0 +1,116 @@
+//! A topic as Kafka clients see it: the open segments' members are its replicas, those that are
+//! away are offline (design §13.14).
+
+use uuid::Uuid;
+use walrus_metadata::{Member, Metadata, NodeState, Open, Topic};
+use walrus_types::{NodeId, PartitionIndex};
+use walrus_wire::kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        BrokerId, TopicName,
+        metadata_response::{MetadataResponsePartition, MetadataResponseTopic},
+    },
+    protocol::StrBytes,
+};
+
+use crate::api::{codes::Refusal, topics};
+
+/// What Kafka says a client may do with a topic while nothing is forbidden: a bit for each
+/// `AclOperation` that topics have, by its code (3 Read to 8 Describe, 10 and 11 the configs).
+const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+
+/// A topic that is there.
+pub(super) fn show(metadata: &Metadata, topic: &Topic) -> MetadataResponseTopic {
+    let partitions = topic.partitions().iter();
+    let partitions = partitions.map(|(index, chain)| partition(metadata, *index, chain.open()));
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(StrBytes::from_string(topic.name.to_string()))))
+        .with_topic_id(topic.id.0)
+        .with_is_internal(topics::is_internal(&topic.name))
+        .with_partitions(partitions.collect())
+}
+
+/// A topic that is not, or not for this client.
+pub(super) fn refused(
+    name: Option<TopicName>,
+    id: Uuid,
+    refusal: &Refusal,
+) -> MetadataResponseTopic {
+    let is_internal = name.as_ref().is_some_and(|name| topics::is_internal(name));
+    MetadataResponseTopic::default()
+        .with_error_code(refusal.code.code())
+        .with_name(name)
+        .with_topic_id(id)
+        .with_is_internal(is_internal)
+}
+
+/// Fills in what may be done with the topics that are there, as Kafka without an authorizer does.
+pub(super) fn tell_operations(topics: &mut [MetadataResponseTopic]) {
+    for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+        topic.topic_authorized_operations = TOPIC_OPERATIONS;
+    }
+}
+
+fn partition(metadata: &Metadata, index: PartitionIndex, open: &Open) -> MetadataResponsePartition {
+    let id = |node: NodeId| BrokerId(node.0);
+    let (up, away): (Vec<Member>, Vec<Member>) =
+        open.members.iter().partition(|member| is_up(metadata, **member));
+    // A node that was started anew leads on: its segment of the earlier life is sealed when
+    // somebody asks for the partition.
+    let led = up.iter().any(|member| member.node == open.leader.node);
+    let (error_code, leader) = if led {
+        (0, id(open.leader.node))
+    } else {
+        (ResponseError::LeaderNotAvailable.code(), BrokerId(-1))
+    };
+    MetadataResponsePartition::default()
+        .with_error_code(error_code)
+        .with_partition_index(index.0)
+        .with_leader_id(leader)
+        .with_leader_epoch(open.key.epoch.0)
+        .with_replica_nodes(open.members.iter().map(|member| id(member.node)).collect())
+        .with_isr_nodes(up.iter().map(|member| id(member.node)).collect())
+        .with_offline_replicas(away.iter().map(|member| id(member.node)).collect())
+}
+
+/// Whether the member's node serves, with the disk that it had then.
+fn is_up(metadata: &Metadata, member: Member) -> bool {
+    metadata.node(member.node).is_some_and(|node| {
+        let serves = match node.state {
+            NodeState::Active | NodeState::Draining => true,
+            NodeState::Fenced | NodeState::Removed => false,
+        };
+        serves && node.storage == member.storage
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use walrus_types::StorageId;
+
+    use super::*;
+    use crate::api::world::World;
+
+    #[test]
+    fn members_that_are_away_are_offline_and_a_leader_that_is_away_is_none() {
+        let World { metadata, .. } = World::with_topics(&[("t", 1)]);
+        let topic = metadata.topic_named("t").unwrap();
+        let open = topic.partition(PartitionIndex(0)).unwrap().open().clone();
+        let shown = partition(&metadata, PartitionIndex(0), &open);
+        let node = open.leader.node.0;
+        assert_eq!((shown.error_code, shown.leader_id.0), (0, node));
+        assert_eq!(shown.leader_epoch, open.key.epoch.0);
+        assert_eq!((shown.isr_nodes.len(), shown.offline_replicas.len()), (1, 0));
+
+        let other_disk = Member { node: open.leader.node, storage: StorageId(Uuid::max()) };
+        let gone = Member { node: NodeId(node + 1), storage: open.members[0].storage };
+        for members in [vec![other_disk], vec![gone]] {
+            let open = Open { members: members.into(), ..open.clone() };
+            let shown = partition(&metadata, PartitionIndex(0), &open);
+            assert_eq!(shown.error_code, ResponseError::LeaderNotAvailable.code());
+            assert_eq!(shown.leader_id.0, -1);
+            assert_eq!((shown.isr_nodes.len(), shown.offline_replicas.len()), (0, 1));
+            assert_eq!(shown.replica_nodes.len(), 1);
+        }
+    }
+}

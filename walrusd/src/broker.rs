@@ -1,0 +1,342 @@
+//! What every request of a running node shares: its store, its metadata, its partitions, and the
+//! budgets that bound them. The parts own their state; this names them and answers the questions
+//! that take more than one of them.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use walrus_metadata::{Leader, Member, Metadata, Placement, Topic};
+use walrus_raft::MetadataNode;
+use walrus_replication::{Limits, RollLimits, write_quorum};
+use walrus_storage::store::Store;
+use walrus_types::{
+    ClusterId, Epoch, Incarnation, NodeId, PartitionIndex, StorageId, TopicId, TopicPartition,
+};
+use walrus_wire::{frame::FrameLimits, kafka_protocol::error::ResponseError};
+
+use crate::{
+    api::fetch::sessions::Sessions,
+    asked_in_vain::AskedInVain,
+    clock::Clock,
+    config::Config,
+    metrics::Metrics,
+    offsets::CommittedOffsets,
+    partition::{
+        Partition, load,
+        registry::{Registry, Unavailable},
+        roll::RollOrders,
+    },
+    producer_ids::ProducerIds,
+    text::Queues,
+    topic_config::TopicConfig,
+};
+
+/// Bytes on their way to consumers that all connections may hold together.
+const FETCH_BYTES_MAX: usize = 128 << 20;
+/// A fetch that finds the budget spent waits this long before it answers with nothing.
+const FETCH_BUDGET_WAIT: Duration = Duration::from_millis(500);
+/// Rolls of one partition follow each other at this distance on average.
+const ROLL_INTERVAL_MS: u64 = 20;
+/// Rolls of one partition that may follow each other at once.
+const ROLL_BURST: u32 = 50;
+
+/// Who this node is, in this life.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity {
+    /// Its number.
+    pub node: NodeId,
+    /// Its disk.
+    pub storage: StorageId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Which of its lives.
+    pub incarnation: Incarnation,
+}
+
+/// A topic as one moment of the metadata has it, with its settings resolved.
+#[derive(Debug, Clone)]
+pub struct TopicView {
+    /// The metadata's own.
+    pub topic: Arc<Topic>,
+    /// What is in force for it.
+    pub config: Arc<TopicConfig>,
+}
+
+impl TopicView {
+    /// Its id.
+    pub fn id(&self) -> TopicId {
+        self.topic.id
+    }
+}
+
+/// Where a client finds a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Which node.
+    pub id: NodeId,
+    /// Name or address.
+    pub host: String,
+    /// Client port.
+    pub port: u16,
+    /// Its rack, where it has one.
+    pub rack: Option<String>,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Broker {
+    /// What was configured.
+    pub config: Arc<Config>,
+    /// Who this is.
+    pub identity: Identity,
+    /// The node's clocks.
+    pub clock: Clock,
+    /// The log.
+    pub store: Store,
+    /// The cluster's metadata, and where it is changed.
+    pub raft: MetadataNode,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Incremental fetch sessions.
+    pub sessions: Sessions,
+    /// Committed offsets.
+    pub offsets: CommittedOffsets,
+    /// The text protocol's cursors.
+    pub queues: Queues,
+    /// What clients asked for that is not served.
+    pub asked_in_vain: AskedInVain,
+    /// Bytes that all requests being read may hold.
+    pub request_budget: Arc<Semaphore>,
+    /// Where partitions order their rolls.
+    pub rolls: RollOrders,
+    backend: &'static str,
+    /// Ids for idempotent producers.
+    pub producer_ids: ProducerIds,
+    fetch_budget: Arc<Semaphore>,
+    request_bytes_max: usize,
+    partitions: Registry,
+    topic_defaults: TopicConfig,
+    topic_configs: RwLock<HashMap<TopicId, (Arc<Topic>, Arc<TopicConfig>)>>,
+    drain: watch::Sender<bool>,
+}
+
+/// What a [`Broker`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// See [`Broker::config`].
+    pub config: Arc<Config>,
+    /// See [`Broker::identity`].
+    pub identity: Identity,
+    /// See [`Broker::clock`].
+    pub clock: Clock,
+    /// See [`Broker::store`].
+    pub store: Store,
+    /// How the log reaches the disk, like `io_uring`.
+    pub backend: &'static str,
+    /// See [`Broker::raft`].
+    pub raft: MetadataNode,
+    /// See [`Broker::metrics`].
+    pub metrics: Metrics,
+    /// See [`Broker::rolls`].
+    pub rolls: RollOrders,
+}
+
+impl Broker {
+    /// A node that is about to serve.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { config, identity, clock, store, backend, raft, metrics, rolls } = parts;
+        let request_bytes = usize::try_from(config.memory.requests_bytes_max).unwrap_or(usize::MAX);
+        let request_bytes = request_bytes.min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            topic_defaults: TopicConfig::defaults(&config),
+            config,
+            identity,
+            clock,
+            store,
+            backend,
+            raft,
+            metrics,
+            sessions: Sessions::default(),
+            offsets: CommittedOffsets::default(),
+            queues: Queues::default(),
+            asked_in_vain: AskedInVain::default(),
+            request_budget: Arc::new(Semaphore::new(request_bytes)),
+            request_bytes_max: request_bytes,
+            rolls,
+            producer_ids: ProducerIds::default(),
+            fetch_budget: Arc::new(Semaphore::new(FETCH_BYTES_MAX)),
+            partitions: Registry::default(),
+            topic_configs: RwLock::default(),
+            drain: watch::Sender::new(false),
+        })
+    }
+
+    /// The metadata as this node has applied it.
+    pub fn metadata(&self) -> Arc<Metadata> {
+        self.raft.state()
+    }
+
+    /// The topic of that name.
+    pub fn topic_by_name(&self, name: &str) -> Option<TopicView> {
+        self.metadata().topic_named(name).map(|topic| self.view(topic))
+    }
+
+    /// The topic of that id.
+    pub fn topic_by_id(&self, id: TopicId) -> Option<TopicView> {
+        self.metadata().topic(id).map(|topic| self.view(topic))
+    }
+
+    /// A topic with its settings, which are resolved once for each change of the topic.
+    pub fn view(&self, topic: &Arc<Topic>) -> TopicView {
+        if let Some((known, config)) = self.topic_configs.read().get(&topic.id)
+            && (Arc::ptr_eq(known, topic) || known.configs() == topic.configs())
+        {
+            return TopicView { topic: Arc::clone(topic), config: Arc::clone(config) };
+        }
+        let config = Arc::new(self.topic_defaults.with(topic.configs()));
+        let entry = (Arc::clone(topic), Arc::clone(&config));
+        self.topic_configs.write().insert(topic.id, entry);
+        TopicView { topic: Arc::clone(topic), config }
+    }
+
+    /// The settings of a topic that sets none.
+    pub fn topic_defaults(&self) -> &TopicConfig {
+        &self.topic_defaults
+    }
+
+    /// A partition that this node leads, loaded when it is asked for the first time.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn partition(
+        self: &Arc<Self>,
+        topic: &TopicView,
+        index: i32,
+    ) -> Result<Arc<Partition>, Unavailable> {
+        let id = TopicPartition { topic: topic.id(), partition: PartitionIndex(index) };
+        if let Some(partition) = self.partitions.loaded(id) {
+            return Ok(partition);
+        }
+        topic.topic.partition(id.partition).ok_or(Unavailable::Unknown)?;
+        self.partitions.get_or_load(id, load::load(self, topic, id)).await
+    }
+
+    /// The partitions that somebody asked for since the start.
+    pub fn partitions(&self) -> &Registry {
+        &self.partitions
+    }
+
+    /// A topic is gone: its partitions stop, what is kept for it is forgotten.
+    pub fn forget_topic(&self, id: TopicId) {
+        for partition in self.partitions.remove_topic(id) {
+            partition.deleted();
+        }
+        self.topic_configs.write().remove(&id);
+        self.queues.forget_topic(id);
+    }
+
+    /// Where the next segment of a topic goes: to this node, the only one.
+    pub fn placement(&self, topic: TopicId) -> Placement {
+        let min_insync = self.topic_by_id(topic).map_or(1, |view| view.config.min_insync_replicas);
+        self.placement_for(usize::try_from(min_insync).unwrap_or(1))
+    }
+
+    /// As [`Broker::placement`], for a topic that is not there yet.
+    pub fn placement_for(&self, min_insync: usize) -> Placement {
+        let Identity { node, storage, incarnation, .. } = self.identity;
+        let members = vec![Member { node, storage }];
+        let w = u8::try_from(write_quorum(members.len(), min_insync)).expect("a quorum of one");
+        Placement { leader: Leader { node, incarnation }, members, w }
+    }
+
+    /// What a leader goes by, from a topic's settings.
+    pub fn leader_limits(&self, config: &TopicConfig) -> Limits {
+        let positive = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
+        Limits {
+            min_insync: usize::try_from(config.min_insync_replicas).unwrap_or(1),
+            roll: RollLimits {
+                bytes: positive(config.segment_bytes),
+                entries: positive(config.segment_entries),
+                age_ms: positive(config.segment_ms),
+                interval_ms: ROLL_INTERVAL_MS,
+                burst: ROLL_BURST,
+            },
+        }
+    }
+
+    /// Who leads, for a client whose idea of it is old (KIP-951).
+    pub fn leader_hint(
+        &self,
+        code: ResponseError,
+        partition: TopicPartition,
+    ) -> Option<(NodeId, Epoch)> {
+        match code {
+            ResponseError::NotLeaderOrFollower
+            | ResponseError::FencedLeaderEpoch
+            | ResponseError::UnknownLeaderEpoch => {
+                let metadata = self.metadata();
+                let open = metadata.partition(partition)?.open();
+                Some((open.leader.node, open.key.epoch))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where clients find the nodes. `reached` is the address by which the asking client came: what
+    /// it is told when nothing is configured, for 0.0.0.0 would lead it nowhere.
+    pub fn endpoints(&self, reached: SocketAddr) -> Vec<Endpoint> {
+        let (host, port) = match self.config.client.advertised() {
+            Some(advertised) => (advertised.host.as_str().to_owned(), advertised.port),
+            None => (reached.ip().to_canonical().to_string(), reached.port()),
+        };
+        let rack = self.config.node.rack.as_ref().map(ToString::to_string);
+        vec![Endpoint { id: self.identity.node, host, port, rack }]
+    }
+
+    /// A share of the budget for bytes on their way to consumers. With `patience` it is waited
+    /// for a moment; `None` when others hold it.
+    pub async fn charge_fetch(&self, bytes: usize, patience: bool) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.clamp(1, FETCH_BYTES_MAX)).expect("the budget fits");
+        let budget = Arc::clone(&self.fetch_budget);
+        if !patience {
+            return budget.try_acquire_many_owned(permits).ok();
+        }
+        tokio::time::timeout(FETCH_BUDGET_WAIT, budget.acquire_many_owned(permits)).await.ok()?.ok()
+    }
+
+    /// How the log reaches the disk.
+    pub fn store_backend(&self) -> &'static str {
+        self.backend
+    }
+
+    /// Bytes that requests under way hold beyond each connection's allowance.
+    pub fn request_bytes(&self) -> u64 {
+        let held = self.request_bytes_max - self.request_budget.available_permits();
+        u64::try_from(held).unwrap_or(u64::MAX)
+    }
+
+    /// How long a client's frames may be.
+    pub fn frame_limits(&self) -> FrameLimits {
+        let produce = usize::try_from(self.config.client.request_bytes_max).unwrap_or(usize::MAX);
+        let FrameLimits { control, .. } = FrameLimits::default();
+        FrameLimits { produce, control: control.min(produce) }
+    }
+
+    /// No more requests are begun from now on.
+    pub fn drain(&self) {
+        self.drain.send_replace(true);
+    }
+
+    /// Whether the node is stopping.
+    pub fn is_draining(&self) -> bool {
+        *self.drain.borrow()
+    }
+
+    /// Ends when the node is stopping.
+    pub async fn draining(&self) {
+        // The sender is ours: waiting cannot fail while we are here.
+        let mut stopping = self.drain.subscribe();
+        drop(stopping.wait_for(|draining| *draining).await);
+    }
+}

@@ -1,0 +1,127 @@
+//! Carries each change of the metadata into this node's partitions and files.
+//!
+//! The metadata is the truth about which segments there are; what lies on disk beyond it is
+//! garbage. Changes are followed as they are applied; what was missed while the node was down is
+//! found once, by [`sweep`], after the start.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tracing::{debug, info, warn};
+use walrus_metadata::{Difference, Metadata, Topic};
+use walrus_types::{SegmentId, TopicPartition};
+
+use crate::{broker::Broker, partition::read::segment_id};
+
+/// Follows the metadata until the broker stops.
+pub async fn run(broker: Arc<Broker>) {
+    let mut views = broker.raft.watch();
+    let mut seen = views.borrow_and_update().clone();
+    loop {
+        tokio::select! {
+            changed = views.changed() => if changed.is_err() { return },
+            () = broker.draining() => return,
+        }
+        let now = views.borrow_and_update().clone();
+        for difference in now.diff(&seen) {
+            carry(&broker, &seen, &now, difference);
+        }
+        seen = now;
+    }
+}
+
+fn carry(broker: &Arc<Broker>, old: &Metadata, new: &Metadata, difference: Difference) {
+    match difference {
+        Difference::TopicRemoved(topic) => remove_topic(broker, &topic),
+        Difference::TopicConfigs(id) => {
+            let Some(topic) = new.topic(id) else { return };
+            let view = broker.view(topic);
+            let limits = broker.leader_limits(&view.config);
+            for (index, _) in topic.partitions() {
+                let partition = TopicPartition { topic: id, partition: *index };
+                if let Some(partition) = broker.partitions().loaded(partition) {
+                    partition.set_limits(limits, broker.clock.uptime());
+                }
+            }
+        }
+        Difference::Partition(id) => {
+            let Some(chain) = new.partition(id) else { return };
+            if let Some(partition) = broker.partitions().loaded(id) {
+                partition.move_log_start(chain.log_start());
+            }
+            let dropped = old.partition(id).map(|old| chain.dropped_since(old)).unwrap_or_default();
+            let dropped: Vec<SegmentId> = dropped
+                .into_iter()
+                .map(|key| SegmentId { partition: id, base: key.base, epoch: key.epoch })
+                .collect();
+            if !dropped.is_empty() {
+                prune(broker, dropped);
+            }
+        }
+        Difference::TopicAdded(_) | Difference::Node(_) | Difference::ClusterConfigs => {}
+    }
+}
+
+fn remove_topic(broker: &Arc<Broker>, topic: &Topic) {
+    info!(topic = %topic.name, id = %topic.id, "topic deleted");
+    broker.forget_topic(topic.id);
+    let (store, id) = (broker.store.clone(), topic.id);
+    tokio::task::spawn_blocking(move || {
+        if let Err(why) = store.remove_topic(id) {
+            warn!(%id, %why, "a deleted topic's files are removed at the next start");
+        }
+    });
+}
+
+fn prune(broker: &Arc<Broker>, segments: Vec<SegmentId>) {
+    let store = broker.store.clone();
+    tokio::task::spawn_blocking(move || {
+        for segment in segments {
+            match store.prune(segment) {
+                Ok(()) => debug!(%segment, "segment pruned"),
+                Err(why) => warn!(%segment, %why, "a pruned segment is removed at the next start"),
+            }
+        }
+    });
+}
+
+/// Removes what lies on disk and is in no chain. Waits for the disk.
+pub fn sweep(broker: &Broker) {
+    let topics = match broker.store.topics_on_disk() {
+        Ok(topics) => topics,
+        Err(why) => {
+            warn!(%why, "what is left of deleted topics could not be looked for");
+            return;
+        }
+    };
+    for id in topics {
+        // Looked at anew for each: a topic made meanwhile must not be taken for garbage.
+        let metadata = broker.metadata();
+        let removed = match metadata.topic(id) {
+            None => {
+                info!(%id, "removing what is left of a deleted topic");
+                broker.store.remove_topic(id).map_err(|why| why.to_string())
+            }
+            Some(topic) => sweep_topic(broker, topic),
+        };
+        if let Err(why) = removed {
+            warn!(%id, %why, "garbage on disk was left");
+        }
+    }
+}
+
+fn sweep_topic(broker: &Broker, topic: &Topic) -> Result<(), String> {
+    for (index, chain) in topic.partitions() {
+        let id = TopicPartition { topic: topic.id, partition: *index };
+        let kept: BTreeSet<SegmentId> = chain.chain().map(|link| segment_id(id, link)).collect();
+        let newest = chain.open().key.epoch;
+        let on_disk = broker.store.segments_on_disk(id).map_err(|why| why.to_string())?;
+        for segment in on_disk {
+            // A segment that was opened after this look is newer than all that were there.
+            if segment.epoch <= newest && !kept.contains(&segment) {
+                info!(%segment, "removing a segment that is in no chain");
+                broker.store.prune(segment).map_err(|why| why.to_string())?;
+            }
+        }
+    }
+    Ok(())
+}

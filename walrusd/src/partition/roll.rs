@@ -1,0 +1,165 @@
+//! Turns drained segments into metadata commands: many rolls travel as one.
+//!
+//! A partition orders its roll once. The task here proposes it, repeats it until its outcome is
+//! known (M1: an unknown outcome is neither), and hands the successor to the partition.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tracing::{debug, error, warn};
+use walrus_metadata::{Command, Reason, Roll, SealedAt};
+use walrus_raft::ProposeError;
+use walrus_replication::{OpenSegment, Proposal, RollReason};
+use walrus_storage::{segment::Segment, wal::Done};
+use walrus_types::{Offset, SegmentId, limits};
+
+use super::Partition;
+use crate::broker::Broker;
+
+/// Before a proposal of unknown outcome is repeated.
+const REPEAT_AFTER: Duration = Duration::from_millis(50);
+
+/// A partition that has drained, and what it proposes.
+#[derive(Debug)]
+struct Order {
+    partition: Arc<Partition>,
+    proposal: Proposal,
+}
+
+/// Where partitions order their rolls.
+#[derive(Debug, Clone)]
+pub struct RollOrders(mpsc::Sender<Order>);
+
+/// The other end of [`RollOrders`].
+#[derive(Debug)]
+pub struct OrderedRolls(mpsc::Receiver<Order>);
+
+/// The two ends. A partition has one roll under way at most, so the queue never fills.
+pub fn orders() -> (RollOrders, OrderedRolls) {
+    let (sender, receiver) = mpsc::channel(limits::PARTITIONS_MAX);
+    (RollOrders(sender), OrderedRolls(receiver))
+}
+
+impl RollOrders {
+    pub(super) fn propose(&self, partition: &Arc<Partition>, proposal: Proposal) {
+        let order = Order { partition: Arc::clone(partition), proposal };
+        if self.0.try_send(order).is_err() {
+            // Only when the broker is stopping: the segment stays open and is rolled at the
+            // next start.
+            debug!(partition = %partition.id(), "a roll was ordered while stopping");
+        }
+    }
+}
+
+impl OrderedRolls {
+    /// Carries out rolls until the broker stops.
+    pub async fn run(mut self, broker: Arc<Broker>) {
+        let mut orders = Vec::new();
+        while self.0.recv_many(&mut orders, limits::CHANGES_PER_COMMAND_MAX).await > 0 {
+            let command =
+                Command::Roll(orders.iter().map(|order| order.command(&broker)).collect());
+            // Every outcome is read off the metadata afterwards: the replies say no more.
+            while let Err(why) = broker.raft.propose(&command).await {
+                let stopped =
+                    matches!(why, ProposeError::Stopped(_) | ProposeError::TooLarge { .. });
+                if stopped || broker.is_draining() {
+                    error!(%why, "rolls cannot be proposed any more");
+                    return;
+                }
+                warn!(%why, rolls = orders.len(), "rolls are proposed again");
+                tokio::time::sleep(REPEAT_AFTER).await;
+            }
+            let refused: Vec<Order> =
+                orders.drain(..).filter_map(|order| order.finish(&broker)).collect();
+            if !refused.is_empty() {
+                tokio::time::sleep(REPEAT_AFTER).await;
+            }
+            for order in refused {
+                broker.rolls.propose(&order.partition, order.proposal);
+            }
+        }
+    }
+}
+
+impl Order {
+    fn command(&self, broker: &Broker) -> Roll {
+        let Proposal { expected, end, bytes, max_timestamp, reason } = self.proposal;
+        Roll {
+            partition: self.partition.id(),
+            expected,
+            sealed: SealedAt { end, bytes, max_timestamp },
+            next: broker.placement(self.partition.id().topic),
+            reason: metadata_reason(reason),
+            at: broker.clock.now(),
+        }
+    }
+
+    /// Reads off the metadata what became of the roll. Gives the order back when it was refused
+    /// for another reason than its epoch, as when its placement named what is past by now.
+    fn finish(self, broker: &Arc<Broker>) -> Option<Self> {
+        let id = self.partition.id();
+        let metadata = broker.raft.state();
+        let chain = metadata.topic(id.topic).and_then(|topic| topic.partition(id.partition));
+        let Some(chain) = chain else {
+            self.partition.deleted();
+            return None;
+        };
+        let open = chain.open();
+        if open.key.epoch <= self.proposal.expected {
+            warn!(partition = %id, "a roll was refused and is proposed again");
+            return Some(self);
+        }
+        let segment = SegmentId { partition: id, base: open.key.base, epoch: open.key.epoch };
+        let segment = broker.store.segment(segment);
+        let next = open_segment(open);
+        if let Some((sealed, state)) = self.partition.rolled(&next, segment, broker.clock.uptime())
+        {
+            let (epoch, base, reason) = (next.epoch, next.base, self.proposal.reason);
+            debug!(partition = %id, %epoch, %base, %reason, "rolled");
+            broker.metrics.rolled();
+            // The files behind the seal are nothing that an append waits for.
+            tokio::task::spawn_blocking(move || seal_files(&sealed, state, base));
+        }
+        None
+    }
+}
+
+/// Writes a sealed segment's end and its producers' table beside it. Either is made again at the
+/// next load if a crash comes between.
+pub(super) fn seal_files(segment: &Arc<Segment>, producers: Vec<u8>, end: Offset) {
+    let done: Done = Box::new(|_durable_or_made_again| {});
+    if let Err(why) = segment.write_state(Bytes::from(producers), done) {
+        warn!(segment = %segment.id(), %why, "a sealed segment's state is written at the next load");
+    }
+    if let Err(why) = segment.seal(end) {
+        warn!(segment = %segment.id(), %why, "a segment is sealed on disk at the next load");
+    }
+}
+
+/// The record of an open segment, in the decider's words.
+pub fn open_segment(open: &walrus_metadata::Open) -> OpenSegment {
+    OpenSegment {
+        epoch: open.key.epoch,
+        base: open.key.base,
+        members: open
+            .members
+            .iter()
+            .map(|member| walrus_replication::Member { node: member.node, storage: member.storage })
+            .collect(),
+        write_quorum: usize::from(open.w),
+    }
+}
+
+const fn metadata_reason(reason: RollReason) -> Reason {
+    match reason {
+        RollReason::Bytes => Reason::Bytes,
+        RollReason::Entries => Reason::Entries,
+        RollReason::Age => Reason::Age,
+        RollReason::Retention => Reason::Retention,
+        RollReason::Operator | RollReason::Drain | RollReason::Balance | RollReason::QuorumLost => {
+            Reason::Operator
+        }
+        RollReason::Reshape => Reason::Config,
+    }
+}
