@@ -12,7 +12,7 @@ pub struct RaftConfig {
     pub wal: WalConfig,
     /// A snapshot is taken after this many entries, if the ring does not ask for it sooner.
     pub snapshot_entries: u64,
-    /// The largest command. One entry must fit into one file of the ring many times.
+    /// The largest command; an eighth of the ring if that is less.
     pub command_bytes_max: usize,
     /// How long a proposal is waited for before its outcome is called unknown.
     pub propose_timeout: Duration,

@@ -20,12 +20,17 @@ mod machine;
 mod metrics;
 mod network;
 mod node;
+mod propose;
 mod snapshots;
+#[cfg(test)]
+mod suite;
 mod types;
+mod watch;
 
 pub use config::RaftConfig;
 pub use file::FileError;
 pub use identity::{Identity, IdentityError};
-pub use log::LogOpenError;
-pub use node::{MetadataNode, OpenError, Opened, ProposeError};
+pub use log::{Broken, LogOpenError};
+pub use node::{MetadataNode, OpenError, Opened};
+pub use propose::ProposeError;
 pub use types::{RaftId, RaftPeer};

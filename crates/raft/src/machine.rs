@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
-    entry::RaftEntry,
+    entry::RaftEntry as _,
     storage::{EntryResponder, RaftStateMachine},
 };
 use tokio::sync::watch;

@@ -8,16 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use openraft::{
-    Config, Raft, ServerState, SnapshotPolicy,
-    async_runtime::WatchReceiver,
-    errors::{ClientWriteError, Fatal, ForwardToLeader, RaftError},
-};
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use openraft::{Config, Raft, ServerState, SnapshotPolicy, async_runtime::WatchReceiver as _};
+use tokio::{sync::watch, task::JoinHandle};
 use walrus_metadata::{Command, Metadata, Reply};
 use walrus_storage::{disk::Disk, wal::WalStats};
 
@@ -25,18 +17,17 @@ use crate::{
     config::RaftConfig,
     file::FileError,
     identity::{self, Identity, IdentityError},
-    log::{LogOpenError, LogStore, Pressure},
+    log::{LogOpenError, LogStore},
     machine::Machine,
     metrics,
     network::Network,
+    propose::{ProposeError, Proposer, stopped},
     snapshots::Snapshots,
-    types::{Proposal, RaftId, RaftPeer, TypeConfig},
+    types::{RaftId, RaftPeer, TypeConfig},
+    watch::watch_over,
 };
 
 const WAL_FOLDER: &str = "wal";
-
-/// How long a snapshot that the ring needs is waited for before it is asked for again.
-const PRESSED_AGAIN: Duration = Duration::from_millis(100);
 
 /// A member of the metadata group. Dropping it without [`MetadataNode::shutdown`] is what a crash
 /// is: what was answered is durable, the rest is not promised.
@@ -46,10 +37,8 @@ pub struct MetadataNode {
     log: LogStore,
     views: watch::Receiver<Arc<Metadata>>,
     fatal: watch::Receiver<Option<Arc<str>>>,
-    pressure: watch::Receiver<Pressure>,
+    proposer: Proposer,
     watcher: JoinHandle<()>,
-    command_bytes_max: usize,
-    propose_timeout: Duration,
 }
 
 /// What a start found.
@@ -100,34 +89,6 @@ pub enum OpenError {
     Raft(String),
 }
 
-/// Why a proposal has no reply.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeError {
-    /// It was not proposed: larger than an entry may be. Split it.
-    #[error("a command of {bytes} bytes is over the limit of {limit}")]
-    TooLarge {
-        /// How large it is.
-        bytes: usize,
-        /// How large it may be.
-        limit: usize,
-    },
-    /// It was not proposed: another member leads, or none.
-    #[error("this node does not lead the metadata group; {}", .leader.as_ref().map_or_else(|| "nobody is known to".to_owned(), |(_, peer)| format!("{peer} does")))]
-    NotLeader {
-        /// Who does, if that is known.
-        leader: Option<(RaftId, RaftPeer)>,
-    },
-    /// It was not proposed: the log has no room until a snapshot is taken. Try again later.
-    #[error("the metadata log is full for now")]
-    Full,
-    /// It may have been applied, or may yet be. Only the state can tell.
-    #[error("no answer from the metadata group in time; the command may still be applied")]
-    Unknown,
-    /// The group's core is dead, and the process must stop. The command may have been applied.
-    #[error("the metadata group stopped: {0}")]
-    Stopped(Arc<str>),
-}
-
 impl MetadataNode {
     /// Whose metadata is in a folder; `None` when there is none yet. Blocks on the disk.
     ///
@@ -162,17 +123,8 @@ impl MetadataNode {
         let raft = raft_config(&config);
         let raft = Raft::new(id, raft, Network, log.clone(), machine).await.map_err(not_started)?;
         let (watcher, fatal) = watch_over(raft.clone(), log.clone());
-        let pressure = log.pressure();
-        let node = Self {
-            raft,
-            log,
-            views,
-            fatal,
-            pressure,
-            watcher,
-            command_bytes_max: config.command_bytes_max,
-            propose_timeout: config.propose_timeout,
-        };
+        let proposer = Proposer::new(raft.clone(), log.clone(), &config);
+        let node = Self { raft, log, views, fatal, proposer, watcher };
         let founded = node.lead(id, peer, config.start_timeout).await?;
         let opened = Opened { founded, entries, wal_bytes, took: started.elapsed() };
         Ok((node, opened))
@@ -200,34 +152,13 @@ impl MetadataNode {
     }
 
     /// Proposes a command and answers with what the state machine replied. Its effect is in
-    /// [`MetadataNode::state`] by then. Proposals that run at the same time share flushes.
+    /// [`MetadataNode::state`] by then. Proposals that run at the same time share flushes; one
+    /// that is dropped while it runs may still be applied.
     ///
     /// # Errors
     /// See [`ProposeError`] for which of them leave the outcome open.
     pub async fn propose(&self, command: &Command) -> Result<Reply, ProposeError> {
-        let bytes = command.encode();
-        if bytes.len() > self.command_bytes_max {
-            let (bytes, limit) = (bytes.len(), self.command_bytes_max);
-            return Err(ProposeError::TooLarge { bytes, limit });
-        }
-        self.room().await?;
-        let writing = Box::pin(self.raft.client_write(Proposal(bytes.into())));
-        match timeout(self.propose_timeout, writing).await {
-            Ok(Ok(written)) => {
-                Ok(written.data.0.expect("a command is answered with its reply, by apply"))
-            }
-            Ok(Err(error)) => Err(refused(error)),
-            Err(_elapsed) => Err(ProposeError::Unknown),
-        }
-    }
-
-    async fn room(&self) -> Result<(), ProposeError> {
-        let mut pressure = self.pressure.clone();
-        let room = pressure.wait_for(|pressure| *pressure != Pressure::Stop);
-        match timeout(self.propose_timeout, room).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(ProposeError::Full),
-        }
+        self.proposer.propose(command).await
     }
 
     /// The metadata as it is now. It never changes; ask again to see what came since.
@@ -356,70 +287,6 @@ fn raft_config(config: &RaftConfig) -> Arc<Config> {
     Arc::new(raft.validate().expect("constants that openraft accepts"))
 }
 
-/// Takes snapshots when the ring asks for them, and tells when the core is dead.
-fn watch_over(
-    raft: Raft<TypeConfig, Machine>,
-    log: LogStore,
-) -> (JoinHandle<()>, watch::Receiver<Option<Arc<str>>>) {
-    let (tell, fatal) = watch::channel(None);
-    let watcher = tokio::spawn(async move {
-        let mut metrics = raft.server_metrics();
-        let mut pressure = log.pressure();
-        loop {
-            let pressed = *pressure.borrow_and_update() != Pressure::Room;
-            if pressed && let Err(fatal) = raft.trigger().snapshot().await {
-                tell.send_replace(Some(why(&fatal, &log)));
-                return;
-            }
-            tokio::select! {
-                changed = pressure.changed() => if changed.is_err() { return },
-                // A snapshot that was under way when this one was asked for may have come first.
-                () = sleep(PRESSED_AGAIN), if pressed => {}
-                changed = metrics.changed() => {
-                    let running = raft.metrics().borrow_watched().running_state.clone();
-                    let dead = match (changed, running) {
-                        (_, Err(fatal)) => fatal,
-                        (Err(_), Ok(())) => Fatal::Stopped,
-                        (Ok(()), Ok(())) => continue,
-                    };
-                    tell.send_replace(Some(why(&dead, &log)));
-                    return;
-                }
-            }
-        }
-    });
-    (watcher, fatal)
-}
-
-fn why(fatal: &Fatal<TypeConfig>, log: &LogStore) -> Arc<str> {
-    match log.failed() {
-        Some(failed) => format!("{fatal}: {failed}").into(),
-        None => fatal.to_string().into(),
-    }
-}
-
-fn stopped(fatal: &Fatal<TypeConfig>) -> ProposeError {
-    ProposeError::Stopped(fatal.to_string().into())
-}
-
 fn not_started(error: impl std::fmt::Display) -> OpenError {
     OpenError::Raft(error.to_string())
-}
-
-fn refused(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ProposeError {
-    match error {
-        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => not_leader(forward),
-        RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => ProposeError::Unknown,
-        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => {
-            unreachable!("a command is no membership change: {error}")
-        }
-        RaftError::APIError(ClientWriteError::PreconditionFailed(error)) => {
-            unreachable!("a command has no precondition: {error}")
-        }
-        RaftError::Fatal(fatal) => stopped(&fatal),
-    }
-}
-
-fn not_leader(forward: ForwardToLeader<TypeConfig>) -> ProposeError {
-    ProposeError::NotLeader { leader: forward.leader_id.zip(forward.leader_node) }
 }

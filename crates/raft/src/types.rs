@@ -11,7 +11,7 @@ use walrus_types::{NodeId, StorageId};
 
 openraft::declare_raft_types!(
     /// openraft, as Walrus uses it.
-    pub TypeConfig:
+    pub(crate) TypeConfig:
         D = Proposal,
         R = Answer,
         NodeId = RaftId,
@@ -81,7 +81,7 @@ impl fmt::Display for RaftPeer {
 /// A command as bytes, the form in which it is stored, kept and sent. It is decoded when it is
 /// applied, so a log entry costs its bytes and nothing more.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Proposal(pub(crate) Bytes);
+pub(crate) struct Proposal(pub(crate) Bytes);
 
 impl fmt::Debug for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,4 +123,4 @@ impl<'de> Deserialize<'de> for Proposal {
 
 /// What the state machine said to an entry; nothing to those that carry no command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer(pub(crate) Option<Reply>);
+pub(crate) struct Answer(pub(crate) Option<Reply>);

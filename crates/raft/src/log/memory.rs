@@ -8,7 +8,7 @@ use std::{
     ops::{Bound, RangeBounds},
 };
 
-use openraft::{entry::RaftEntry, storage::LogState};
+use openraft::{entry::RaftEntry as _, storage::LogState};
 use walrus_storage::wal::Lsn;
 
 use super::records::Record;

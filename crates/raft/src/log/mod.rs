@@ -21,7 +21,7 @@ use std::{
 pub use memory::Broken;
 use openraft::{
     OptionalSend, RaftLogReader,
-    entry::RaftEntry,
+    entry::RaftEntry as _,
     storage::{IOFlushed, LogState, RaftLogStorage},
 };
 use parking_lot::Mutex;
@@ -147,7 +147,8 @@ impl LogStore {
         self.shared.wal.clone().close();
     }
 
-    fn gauge(&self) {
+    /// Looks how full the ring is.
+    pub(crate) fn gauge(&self) {
         let stats = self.shared.wal.stats();
         let pressure = match stats.ring_used_bytes.saturating_mul(4) / stats.ring_bytes.max(1) {
             0 => Pressure::Room,

@@ -18,7 +18,7 @@
 use std::io;
 
 use bytes::Bytes;
-use openraft::entry::RaftEntry;
+use openraft::entry::RaftEntry as _;
 use uuid::Uuid;
 use walrus_storage::wal::{self, EntryHead, KIND_FIRST, Replayed, ReplayedBody};
 
