@@ -16,7 +16,7 @@ use walrus_types::{
 use walrus_wire::{frame::FrameLimits, kafka_protocol::error::ResponseError};
 
 use crate::{
-    api::fetch::sessions::Sessions,
+    api::{fetch::sessions::Sessions, list_offsets::SEARCHES_MAX},
     asked_in_vain::AskedInVain,
     clock::Clock,
     config::Config,
@@ -113,6 +113,8 @@ pub struct Broker {
     backend: &'static str,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// Searches of records by time that may run at once.
+    pub searches: Semaphore,
     fetch_budget: Arc<Semaphore>,
     request_bytes_max: usize,
     partitions: Registry,
@@ -165,6 +167,7 @@ impl Broker {
             request_bytes_max: request_bytes,
             rolls,
             producer_ids: ProducerIds::default(),
+            searches: Semaphore::new(SEARCHES_MAX),
             fetch_budget: Arc::new(Semaphore::new(FETCH_BYTES_MAX)),
             partitions: Registry::default(),
             topic_configs: RwLock::default(),

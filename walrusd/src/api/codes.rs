@@ -135,11 +135,18 @@ impl From<&ConfigRefusal> for Refusal {
     }
 }
 
-/// Whether the change was made is not known: clients that try again find out.
+/// All but two pass by themselves, and a client that tries again finds out whether the change was
+/// made.
 impl From<ProposeError> for Refusal {
     fn from(error: ProposeError) -> Self {
-        let message = format!("the change was not confirmed and may still be made: {error}");
-        Self::new(ResponseError::RequestTimedOut, message)
+        let code = match &error {
+            ProposeError::TooLarge { .. } => ResponseError::PolicyViolation,
+            ProposeError::NotLeader { .. } | ProposeError::Full | ProposeError::Unknown => {
+                ResponseError::RequestTimedOut
+            }
+            ProposeError::Stopped(_) => ResponseError::UnknownServerError,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -238,7 +238,11 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { file: None, format: LogFormat::default(), filter: LogFilter("info,openraft=warn".into()) }
+        Self {
+            file: None,
+            format: LogFormat::default(),
+            filter: LogFilter("info,openraft=warn".into()),
+        }
     }
 }
 

@@ -134,14 +134,15 @@ mod tests {
         expected.iter().map(owned).collect()
     }
 
-    type Replaced<'a> = Result<&'a [(&'a str, Option<&'a str>)], ResponseError>;
+    type Pairs<'a> = &'a [(&'a str, Option<&'a str>)];
+    type Expected<'a> = Result<Pairs<'a>, ResponseError>;
 
     #[test]
     fn a_replacement_leaves_only_what_is_given() {
         use ResponseError::{InvalidConfig, InvalidRequest};
         let set =
             Set::from([("retention.ms".into(), "1".into()), ("segment.ms".into(), "2".into())]);
-        let cases: &[(&[(&str, Option<&str>)], Replaced<'_>)] = &[
+        let cases: &[(Pairs<'_>, Expected<'_>)] = &[
             (&[], Ok(&[("retention.ms", None), ("segment.ms", None)])),
             (
                 &[("retention.ms", Some(" 3 "))],
@@ -174,9 +175,9 @@ mod tests {
         const APPEND: i8 = 2;
         const SUBTRACT: i8 = 3;
         let set = Set::from([("retention.ms".into(), "1".into())]);
-        let in_force = Config::default().topic_defaults();
+        let in_force = TopicConfig::defaults(&Config::default());
         type Given<'a> = (&'a str, i8, Option<&'a str>);
-        let cases: &[(&[Given<'_>], Replaced<'_>)] = &[
+        let cases: &[(&[Given<'_>], Expected<'_>)] = &[
             (&[], Ok(&[])),
             (&[("retention.ms", SET, Some("3 "))], Ok(&[("retention.ms", Some("3"))])),
             (&[("retention.ms", DELETE, None)], Ok(&[("retention.ms", None)])),

@@ -218,7 +218,7 @@ mod tests {
     fn shown(set: &[(&str, &str)], told: &[&str]) -> BTreeMap<&'static str, Shown> {
         let set = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let built_in = TopicConfig::defaults(&Config::default());
-        let node = TopicConfig { retention_ms: 42, ..built_in.clone() };
+        let node = TopicConfig { retention_ms: 42, ..built_in };
         let levels = Levels { set: &set.collect(), node: &node, built_in: &built_in };
         let entries = topic_entries(levels, |key| told.contains(&key));
         entries.into_iter().map(|entry| (entry.name, entry)).collect()

@@ -26,6 +26,8 @@ use crate::{
     partition::read::{blocking, check_epoch},
 };
 
+/// Searches of records that may run at once on a node: each may hold an inflated batch.
+pub const SEARCHES_MAX: usize = 4;
 /// The first version that asks for the greatest timestamp.
 const YOUNGEST_SINCE: i16 = 7;
 /// The first version whose answer has the epoch.
@@ -109,6 +111,7 @@ async fn look_up(
                 Asked::At(at) => log.first_at(at),
                 Asked::Youngest | Asked::Latest | Asked::Earliest => log.youngest(),
             };
+            let _turn = broker.searches.acquire().await.expect("the semaphore is never closed");
             blocking(search).await.map_err(|why| Refusal::from(&why))?
         }
     };

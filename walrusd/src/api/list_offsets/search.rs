@@ -13,7 +13,6 @@ use walrus_storage::{segment::Segment, store::Store};
 use walrus_types::{
     Offset, TimestampMs, TopicPartition,
     batch::{self, BatchHeader},
-    limits::INFLATED_BYTES_MAX,
 };
 use walrus_wire::records::{Record, Records, RecordsError};
 
@@ -21,6 +20,9 @@ use crate::partition::read::{FetchFailure, segment_id};
 
 /// Read at once while batches are walked.
 const CHUNK_BYTES: usize = 1 << 20;
+/// What a batch's records may grow to; one that is greater stands for its first offset. With
+/// [`super::SEARCHES_MAX`] it bounds what all searches hold.
+const INFLATED_BYTES_MAX: usize = 32 << 20;
 
 /// A record's place and time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,9 +240,78 @@ fn each_record(batch: &[u8], from: Offset, mut each: impl FnMut(&Record<'_>) -> 
 
 #[cfg(test)]
 mod tests {
-    use walrus_types::Epoch;
-    use walrus_types::batch::{build, plain_header, set_place};
+    use walrus_types::{
+        Epoch,
+        batch::{build, plain_header, set_log_append_time, set_place},
+    };
     use walrus_wire::records::{NewRecord, build_batch};
 
     use super::*;
+
+    /// A batch whose first offset is 10, a record for each timestamp.
+    fn batch_of(timestamps: &[i64]) -> Vec<u8> {
+        let record = |at: &i64| NewRecord {
+            timestamp: TimestampMs(*at),
+            key: None,
+            value: Some(b"v"),
+            headers: &[],
+        };
+        let records: Vec<_> = timestamps.iter().map(record).collect();
+        let mut batch = build_batch(&records);
+        set_place(&mut batch, Offset(10), Epoch(1));
+        batch
+    }
+
+    fn told(found: Option<Found>) -> Option<(i64, i64)> {
+        found.map(|found| (found.offset.0, found.timestamp.0))
+    }
+
+    #[test]
+    fn a_record_is_found_by_its_own_time_and_not_below_the_log_start() {
+        let batch = batch_of(&[5, 9, 7, 9, 3]);
+        let header = BatchHeader::parse(&batch).unwrap();
+        for (from, at, expected) in [
+            (0, 0, Some((10, 5))),
+            (0, 5, Some((10, 5))),
+            (0, 6, Some((11, 9))),
+            (0, 10, None),
+            (11, 5, Some((11, 9))),
+            (12, 8, Some((13, 9))),
+            (14, 3, Some((14, 3))),
+            (14, 4, None),
+            (15, 0, None),
+        ] {
+            let found = first_of(&batch, &header, Offset(from), TimestampMs(at));
+            assert_eq!(told(found), expected, "from {from} at {at}");
+        }
+        for (from, expected) in
+            [(0, Some((11, 9))), (12, Some((13, 9))), (14, Some((14, 3))), (15, None)]
+        {
+            let found = youngest_of(&batch, &header, Offset(from));
+            assert_eq!(told(found), expected, "from {from}");
+        }
+    }
+
+    #[test]
+    fn records_that_the_broker_stamped_are_all_of_one_time() {
+        let mut batch = batch_of(&[5, 9, 7]);
+        set_log_append_time(&mut batch, TimestampMs(100));
+        let header = BatchHeader::parse(&batch).unwrap();
+        let first = first_of(&batch, &header, Offset(0), TimestampMs(50));
+        assert_eq!(told(first), Some((10, 100)));
+        assert_eq!(told(youngest_of(&batch, &header, Offset(11))), Some((11, 100)));
+    }
+
+    #[test]
+    fn a_batch_whose_records_cannot_be_read_stands_for_its_first_offset() {
+        let mut header = plain_header(3);
+        header.max_timestamp = TimestampMs(9);
+        header.base_offset = Offset(10);
+        let batch = build(&header, b"no records at all");
+        for (from, expected) in [(0, 10), (12, 12)] {
+            let first = first_of(&batch, &header, Offset(from), TimestampMs(5));
+            assert_eq!(told(first), Some((expected, 9)));
+            assert_eq!(told(youngest_of(&batch, &header, Offset(from))), Some((expected, 9)));
+        }
+    }
 }

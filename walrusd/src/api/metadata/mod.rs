@@ -222,7 +222,8 @@ mod tests {
     fn operations_are_those_that_kafka_tells_without_an_authorizer() {
         // What kafka 4 answers: Create, Alter, Describe, ClusterAction, DescribeConfigs,
         // AlterConfigs, IdempotentWrite.
-        assert_eq!(CLUSTER_OPERATIONS, [5, 7, 8, 9, 10, 11, 12].map(|bit| 1 << bit).iter().sum());
+        let expected: i32 = [5, 7, 8, 9, 10, 11, 12].map(|bit| 1 << bit).iter().sum();
+        assert_eq!(CLUSTER_OPERATIONS, expected);
         let mut topics = vec![MetadataResponseTopic::default()];
         view::tell_operations(&mut topics);
         let expected: i32 = [3, 4, 5, 6, 7, 8, 10, 11].map(|bit| 1 << bit).iter().sum();

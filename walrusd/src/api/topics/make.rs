@@ -159,8 +159,6 @@ async fn propose(
 
 #[cfg(test)]
 mod tests {
-    use walrus_wire::kafka_protocol::protocol::StrBytes;
-
     use super::*;
 
     #[test]

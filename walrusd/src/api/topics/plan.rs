@@ -22,8 +22,9 @@ use super::{
 };
 use crate::{api::codes::Refusal, topic_config};
 
-/// The longest value of a topic config: the longest list of known words, with room.
-const VALUE_BYTES_MAX: usize = 255;
+/// The longest value of a topic config: a number or a list of known words, with room. It keeps
+/// the commands that carry values small.
+const VALUE_BYTES_MAX: usize = 64;
 
 /// A topic as it will be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
