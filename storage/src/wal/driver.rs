@@ -262,7 +262,10 @@ impl Driver {
         for file in self.core.files_ready()..self.shared.files_made() {
             let path = path_of(&self.dir, file);
             match self.writer.add_file(&path) {
-                Ok(()) => self.core.files_are_ready(file + 1),
+                Ok(()) => {
+                    self.core.files_are_ready(file + 1);
+                    self.show();
+                }
                 Err(source) => {
                     self.fail(WalFault::Fill { file: path, source });
                     return;
