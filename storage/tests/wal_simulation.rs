@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "a seed that is looked at tells its life")]
 
 mod wal_model;
+mod wal_random;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,7 +20,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use wal_model::{Allowed, Model, Random, body_of, head_of};
+use wal_model::{Allowed, Model, body_of, head_of};
+use wal_random::Random;
 use walrus_storage::{
     disk::{Disk as _, SimDisk, SimFaults},
     wal::{AppendRefused, Entry, Wal, WalConfig, WalDriver, WalOpenError, WalStep},

@@ -316,21 +316,38 @@ impl Walk<'_> {
     }
 
     /// Reports groups from the expected one up to `last`, in front of what was `found`.
+    ///
+    /// They stood here, or, when the log had moved on to the next file, at the start of that.
     fn report_gap(
         &mut self,
         last: Lsn,
         found: Option<(u64, u64)>,
         replay: &mut Replay<'_>,
     ) -> Result<(), WalOpenError> {
-        let here = (self.turn, self.at);
-        let end = found.filter(|(turn, _)| *turn == self.turn).map(|(_, at)| at);
-        let region_end = end.unwrap_or(self.ring.shape.file_bytes);
-        let region = self.read(|reader, at| reader.bytes(at..region_end))?;
-        let first = self.expected.max(self.needed);
-        let lost = Lost { region: &region, first, header: None };
-        self.damaged(&lost, last, here, replay)?;
+        let file_end = self.ring.shape.file_bytes;
+        let mut places = match found {
+            Some((turn, at)) if turn == self.turn => vec![(turn, self.at..at)],
+            Some((turn, at)) => vec![(self.turn, self.at..file_end), (turn, GROUPS_START..at)],
+            None => vec![(self.turn, self.at..file_end)],
+        };
+        places.retain(|(_, range)| !range.is_empty());
+        let mut regions = Vec::new();
+        for (turn, range) in places {
+            let region = self.open(turn).bytes(range.clone()).map_err(self.reading(turn))?;
+            let lost = Lost { region: &region, first: self.expected, header: None };
+            let is_there = salvage::is_there(&lost, self.ring.shape.ring_id, self.run);
+            regions.push((is_there, turn, range, region));
+        }
+        let Some((_, turn, range, region)) =
+            regions.into_iter().max_by_key(|(is_there, turn, ..)| (*is_there, *turn))
+        else {
+            return Ok(());
+        };
+        let lost = Lost { region: &region, first: self.expected, header: None };
+        self.damaged(&lost, last, (turn, range.start), replay)?;
+        let bytes = found.filter(|found| found.0 == turn).map(|(_, at)| at - range.start);
         if let Some(damage) = self.found.damage.last_mut() {
-            damage.bytes = end.map(|end| end - here.1);
+            damage.bytes = bytes;
         }
         Ok(())
     }

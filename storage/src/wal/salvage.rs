@@ -68,6 +68,11 @@ pub(crate) fn entries<'a>(lost: &Lost<'a>, ring_id: u64, run: u32) -> Vec<Saved<
     saved
 }
 
+/// Whether anything of the first damaged group can be picked out.
+pub(crate) fn is_there(lost: &Lost<'_>, ring_id: u64, run: u32) -> bool {
+    !entries(lost, ring_id, run).is_empty()
+}
+
 /// Where the next head with this salt may begin, at `from` or behind.
 fn find(region: &[u8], from: usize, salt: u64) -> Option<usize> {
     const SALT_AT: usize = Head::SALT_AT;
