@@ -193,9 +193,7 @@ impl DataDir {
             return Err(DataDirError::OtherCluster { dir, found, expected });
         }
         let (run, previous) = count_start(&dir)?;
-        // The folder may have come from a copy that left empty ones out, or with other rights.
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))
-            .map_err(failed("restrict", &dir))?;
+        restrict(&dir)?;
         for part in ["user_data", "raft_meta"] {
             make_dir(&dir.join(part))?;
         }
@@ -262,6 +260,15 @@ impl DataDir {
         self.run = run;
         Ok(())
     }
+}
+
+/// The folder may have come from a copy, with rights for others.
+fn restrict(dir: &Path) -> Result<(), DataDirError> {
+    let mode = fs::metadata(dir).map_err(failed("look at", dir))?.permissions().mode();
+    if mode & 0o777 == 0o700 {
+        return Ok(());
+    }
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed("restrict", dir))
 }
 
 /// Makes the identity of a folder that has none.
@@ -347,18 +354,21 @@ fn failed<'p>(what: &'static str, path: &'p Path) -> impl Fn(io::Error) -> DataD
     move |error| DataDirError::Io { what, path: path.into(), error }
 }
 
-/// Makes a folder, readable by its owner only, and makes its name durable.
+/// Makes a folder and what is missing above it, readable by their owner only, and makes their
+/// names durable.
 fn make_dir(path: &Path) -> Result<(), DataDirError> {
     if path.is_dir() {
         return Ok(());
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(failed("make the folder", path))?;
-    let parent = path.parent().filter(|parent| *parent != Path::new(""));
-    sync_dir(parent.unwrap_or(Path::new(".")))
+    let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    make_dir(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        // Another process was a moment earlier; what is no folder is found out by whoever uses it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(error) => return Err(failed("make the folder", path)(error)),
+    }
+    sync_dir(parent)
 }
 
 fn sync_dir(path: &Path) -> Result<(), DataDirError> {

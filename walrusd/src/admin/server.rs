@@ -112,3 +112,63 @@ fn bind(at: &HostPort) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+    use crate::metrics::NodeFacts;
+
+    /// Code and body of an answer.
+    async fn get(at: SocketAddr, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.into())
+    }
+
+    #[tokio::test]
+    async fn health_and_readiness_follow_the_node_from_its_start_to_its_failure() {
+        let health = Health::new("reading the log");
+        let config = AdminConfig { port: 0, ..AdminConfig::default() };
+        let admin = AdminServer::start(&config, health.clone(), Metrics::default(), None).unwrap();
+        let at = admin.address();
+        let check = async |healthz: u16, readyz: u16, says: &str| {
+            let (code, body) = get(at, "/healthz").await;
+            assert_eq!(code, healthz, "{body}");
+            let (code, body) = get(at, "/readyz").await;
+            assert_eq!(code, readyz, "{body}");
+            assert!(body.contains(says), "{says}: {body}");
+        };
+        check(200, 503, "starting: reading the log").await;
+        health.ready();
+        check(200, 200, "\"ready\"").await;
+        health.drain();
+        check(200, 503, "draining").await;
+        health.fail("the flush of group 7 failed");
+        check(503, 503, "failed: the flush of group 7 failed").await;
+        assert_eq!(get(at, "/test/fail").await.0, 404);
+        admin.stop(Duration::from_secs(60)).await;
+        assert!(TcpStream::connect(at).await.is_err(), "the port is closed");
+    }
+
+    #[tokio::test]
+    async fn facts_are_told_from_the_moment_they_are_plugged_in() {
+        let health = Health::new("reading the log");
+        let config = AdminConfig { port: 0, ..AdminConfig::default() };
+        let admin = AdminServer::start(&config, health, Metrics::default(), None).unwrap();
+        assert!(!get(admin.address(), "/metrics").await.1.contains("walrus_topics"));
+        admin.plug(Arc::new(|| NodeFacts { topics: Some(5), ..NodeFacts::default() }));
+        assert!(get(admin.address(), "/metrics").await.1.contains("\nwalrus_topics 5\n"));
+        admin.stop(Duration::from_secs(60)).await;
+    }
+}

@@ -98,3 +98,57 @@ impl Config {
         entries
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::Flags;
+
+    fn entry(config: &Config, name: &str) -> KafkaEntry {
+        config.kafka_entries().into_iter().find(|entry| entry.name == name).unwrap()
+    }
+
+    #[test]
+    fn kafka_s_names_show_what_is_in_force() {
+        let flags = Flags {
+            client_host: Some("0.0.0.0".into()),
+            node_id: Some("n4".into()),
+            ..Flags::default()
+        };
+        let config = Config::load(&flags, &std::collections::BTreeMap::new()).unwrap();
+        for (name, value, default, from_flag) in [
+            ("node.id", Some("4"), Some("1"), true),
+            ("num.partitions", Some("1"), Some("1"), false),
+            ("auto.create.topics.enable", Some("true"), Some("true"), false),
+            ("message.max.bytes", Some("1048588"), Some("1048588"), false),
+            ("log.retention.ms", Some("604800000"), Some("604800000"), false),
+            ("broker.rack", None, None, false),
+            ("listeners", Some("PLAINTEXT://0.0.0.0:9091"), None, true),
+            ("advertised.listeners", None, None, false),
+        ] {
+            let entry = entry(&config, name);
+            let found = (entry.value.as_deref(), entry.default.as_deref());
+            assert_eq!(found, (value, default), "{name}");
+            assert_eq!(entry.source != Source::Default, from_flag, "{name}");
+            assert!(entry.read_only);
+        }
+    }
+
+    #[test]
+    fn each_name_stands_for_one_setting_and_each_key_flag_and_variable_too() {
+        let config = Config::default();
+        let (mut keys, mut names) = (BTreeSet::new(), BTreeSet::new());
+        for listed in config.listed() {
+            assert!(keys.insert(listed.key), "{} twice", listed.key);
+            for name in [listed.flag, listed.env].into_iter().flatten() {
+                assert!(names.insert(name), "{name} twice");
+            }
+            assert!(!listed.about.ends_with('.') && !listed.about.contains('\n'), "{}", listed.key);
+        }
+        let entries = config.kafka_entries();
+        assert!(entries.windows(2).all(|pair| pair[0].name < pair[1].name));
+        assert!(config.check().is_ok());
+    }
+}
