@@ -132,11 +132,15 @@ mod tests {
         // Bytes are always there to be read, and yet reading ends.
         tokio::spawn(async move { while client.write_all(b"G").await.is_ok() {} });
         let mut byte = [0];
-        let ended = loop {
-            if let Err(error) = connection.read_exact(&mut byte).await {
-                break error;
+        let read = async {
+            loop {
+                if let Err(error) = connection.read_exact(&mut byte).await {
+                    return error;
+                }
             }
         };
+        let ended = tokio::time::timeout(Duration::from_secs(30), read).await;
+        let ended = ended.expect("it must be closed long before");
         assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
     }
 }
