@@ -46,14 +46,9 @@ fn text(config: &Config, started: &Started<'_>) -> String {
     let cluster = cluster.map_or_else(|| "no cluster".into(), |id| format!("cluster {id}"));
     let folder = absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
     let durable = match config.topics.durability {
-        Durability::Fsync => "fsync: a record is on disk before it is acknowledged".into(),
-        Durability::Interval => format!(
-            "interval: a record is on disk at most {} ms after it is acknowledged",
-            config.topics.durability_interval_ms
-        ),
-        Durability::Os => {
-            "os: a record is acknowledged before it is on disk; a power cut may lose it".to_owned()
-        }
+        Durability::Fsync => "fsync: a record is on disk before it is acknowledged",
+        Durability::Interval => "interval: a record is on disk soon after it is acknowledged",
+        Durability::Os => "os: a power cut may lose records that were acknowledged",
     };
     let none = || "not open".to_owned();
     let shown = |address: &Option<SocketAddr>| address.map_or_else(none, |at| at.to_string());

@@ -283,6 +283,12 @@ const REFUSED: &[Case<'_>] = &[
         "memory:\n  requests-bytes-max: 8MiB\n",
         &["client.request-bytes-max is 104857600 and must be at most 8388608"],
     ),
+    (
+        &[],
+        &[],
+        "topics:\n  durability: os\n",
+        &["w.yaml:2: topics.durability is os, which is not built yet"],
+    ),
     // Everything that is wrong is told at once.
     (
         &["--port", "x"],

@@ -6,7 +6,7 @@ use walrus_types::limits::{BATCH_BYTES_MAX, TOPIC_PARTITIONS_MAX};
 
 use super::{
     kafka::KafkaKind,
-    setting::{Section, Setting, Switch, bytes, millis, parsed, whole},
+    setting::{Conflict, Section, Setting, Switch, bytes, millis, parsed, whole},
 };
 
 /// When an acknowledged batch is on disk.
@@ -15,7 +15,7 @@ pub enum Durability {
     /// Before it is acknowledged.
     #[default]
     Fsync,
-    /// At most `durability-interval-ms` after it is acknowledged.
+    /// Soon after it is acknowledged.
     Interval,
     /// When the operating system thinks fit.
     Os,
@@ -63,10 +63,8 @@ pub struct TopicsConfig {
     pub retention_generations: i64,
     /// `max.message.bytes`: the largest record batch.
     pub message_bytes_max: u32,
-    /// `walrus.durability`.
+    /// `walrus.durability`. Only [`Durability::Fsync`] is built.
     pub durability: Durability,
-    /// `walrus.durability.interval.ms`.
-    pub durability_interval_ms: u64,
 }
 
 impl Default for TopicsConfig {
@@ -81,7 +79,6 @@ impl Default for TopicsConfig {
             retention_generations: -1,
             message_bytes_max: 1_048_588,
             durability: Durability::default(),
-            durability_interval_ms: 1000,
         }
     }
 }
@@ -98,10 +95,9 @@ impl Section for TopicsConfig {
             retention_generations,
             message_bytes_max,
             durability,
-            durability_interval_ms,
         } = self;
         let batch_max = u32::try_from(BATCH_BYTES_MAX).expect("64 MiB fits 32 bits");
-        let mut settings = vec![
+        vec![
             Setting::new(
                 "topics.auto-create",
                 "Make a topic when a client asks for a missing one",
@@ -151,29 +147,28 @@ impl Section for TopicsConfig {
                 bytes(message_bytes_max, 256..=batch_max),
             )
             .kafka("message.max.bytes", KafkaKind::Int),
-        ];
-        settings.extend(durability_settings(durability, durability_interval_ms));
-        settings
+            Setting::new(
+                "topics.durability",
+                "When an acknowledged batch is on disk: before it is acknowledged (fsync); soon \
+                 (interval) and when the operating system writes it (os) are not built yet",
+                parsed(durability, "fsync, interval or os"),
+            ),
+        ]
     }
-}
 
-fn durability_settings<'a>(
-    durability: &'a mut Durability,
-    interval_ms: &'a mut u64,
-) -> [Setting<'a>; 2] {
-    [
-        Setting::new(
-            "topics.durability",
-            "When an acknowledged batch is on disk: before (fsync), soon (interval), or \
-                 when the operating system writes it (os)",
-            parsed(durability, "fsync, interval or os"),
-        ),
-        Setting::new(
-            "topics.durability-interval-ms",
-            "Longest an acknowledged batch waits for its flush with durability interval",
-            millis(interval_ms, 1..=60_000),
-        ),
-    ]
+    /// Weaker promises are not built yet, and a node must not promise what it does not do, nor
+    /// be measured by what it was not asked for.
+    fn conflicts(&self) -> Vec<Conflict> {
+        let refuse = || Conflict {
+            key: "topics.durability",
+            why: format!(
+                "is {}, which is not built yet: leave it away, and every record is on disk before \
+                 it is acknowledged (fsync)",
+                self.durability
+            ),
+        };
+        (self.durability != Durability::Fsync).then(refuse).into_iter().collect()
+    }
 }
 
 /// `segments`: when a partition's open segment is sealed and the next one opened.
