@@ -173,6 +173,11 @@ impl Node {
         self.client
     }
 
+    /// Where operators connect.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Its folder.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir

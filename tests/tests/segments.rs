@@ -128,7 +128,9 @@ fn a_full_disk_refuses_producers_and_nobody_else() -> Result<()> {
     assert!(node.terminate()?.success());
     drop(node);
     // A reserve that no disk here has: the disk counts as full.
-    let settings = NodeSettings::default().env("WALRUS_DISK_RESERVE_BYTES", 1_u64 << 60);
+    let file = folder.path().join("walrusd.yaml");
+    std::fs::write(&file, "storage:\n  disk-reserve-bytes: 1099511627776000\n")?;
+    let settings = NodeSettings::default().flag("--config", file.display());
     let node = Node::start(&data, settings)?;
     let mut client = TextClient::connect(node.client_address())?;
     let answer = String::from_utf8(client.ask(b"PUT t after")?)?;
