@@ -304,6 +304,22 @@ fn a_pruned_segment_is_gone_at_once_and_stays_gone() {
 }
 
 #[test]
+fn a_pruned_segment_can_be_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let batches = {
+        let store = open(dir.path());
+        fill(&store.segment(id(0, 0, 1)), 20);
+        store.prune(id(0, 0, 1)).unwrap();
+        let batches = fill(&store.segment(id(0, 0, 1)), 10);
+        assert_eq!(read_all(&store.segment(id(0, 0, 1)), Offset(0), 1 << 20), batches.concat());
+        store.remove_partition(partition(0)).unwrap();
+        fill(&store.segment(id(0, 0, 1)), 5)
+    };
+    let store = open(dir.path());
+    assert_eq!(read_all(&store.segment(id(0, 0, 1)), Offset(0), 1 << 20), batches.concat());
+}
+
+#[test]
 fn a_state_is_replaced_whole_and_survives_a_crash() {
     let dir = tempfile::tempdir().unwrap();
     for state in ["first", "second", ""] {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Segment,
+    ReadError, Segment,
     index_file::{self, Footer},
     sizes::in_file,
     state::{Digest, IndexFile, State, Work},
@@ -259,17 +259,18 @@ impl Segment {
         work.is_some_and(|work| work.index.is_whole() && unstored(work) >= INDEX_ENTRIES_WORTH)
     }
 
-    /// A state that the WAL had for a segment whose log it had nothing of.
-    pub(crate) fn keep_recovered_state(&self, bytes: Bytes) {
-        // Nothing else is known of the segment: a load that fails leaves the state to the next
-        // start, for the WAL is not released while the store has failed.
-        if self.known().is_ok() {
-            let mut state = self.state.lock();
-            let work = self.work(&mut state);
-            work.state = Some(bytes.clone());
-            work.state_number = 1;
-            work.state_durable = Some((1, bytes));
-        }
+    /// Keeps a state that the WAL had, to be written to its file.
+    ///
+    /// # Errors
+    /// The disk does not tell what else there is of the segment.
+    pub(crate) fn keep_recovered_state(&self, bytes: Bytes) -> Result<(), ReadError> {
+        self.known()?;
+        let mut state = self.state.lock();
+        let work = self.work(&mut state);
+        work.state = Some(bytes.clone());
+        work.state_number = 1;
+        work.state_durable = Some((1, bytes));
+        Ok(())
     }
 
     /// Puts a segment that recovery made into the writer's list.
@@ -281,12 +282,12 @@ impl Segment {
     pub(crate) fn leave_list(&self) -> bool {
         let mut state = self.state.lock();
         let gone = state.gone;
-        let empty = state.known.is_none_or(|known| known.end.position == 0);
+        let sealed_empty = state.known.is_some_and(|known| known.sealed && known.end.position == 0);
         let Some(work) = state.work.as_mut() else {
             return true;
         };
-        // An empty segment has no files, a sealed one neither.
-        work.footer_written |= empty;
+        // A segment that was sealed empty has no files: it leaves its chain.
+        work.footer_written |= sealed_empty;
         let idle = work.written == work.durable
             && work.file_cut.is_none()
             && work.state_durable.is_none()

@@ -5,7 +5,10 @@ use super::{
     thread::refresh_reserve,
     writer::{Checkpoint, Writer},
 };
-use crate::{segment::StoreFailed, wal::WalDriver};
+use crate::{
+    segment::StoreFailed,
+    wal::{Wal, WalDriver, WalStep},
+};
 
 /// Drives a store that was opened with [`Store::open_inline`]. The order of steps is the
 /// caller's; each may be left out as long as he likes.
@@ -21,9 +24,14 @@ impl StoreDriver {
         Self { writer, wal, checkpoint: None }
     }
 
-    /// Lets the WAL do one thing; whether it did anything.
+    /// Lets the WAL do whatever comes next; whether there was anything.
     pub fn step_wal(&mut self) -> bool {
         self.wal.step()
+    }
+
+    /// Lets the WAL do one thing; whether it could be done.
+    pub fn take_wal(&mut self, step: WalStep) -> bool {
+        self.wal.take(step)
     }
 
     /// Writes everything durable into segment files.
@@ -80,19 +88,17 @@ impl StoreDriver {
     pub fn close(mut self, store: Store) -> Result<(), StoreFailed> {
         let shared = std::sync::Arc::clone(store.shared());
         shared.closed.store(true, std::sync::atomic::Ordering::Release);
-        while self.wal.step() {}
+        // A full ring takes what is queued only behind a checkpoint.
+        while !drain(&shared.wal, &mut self.wal) && shared.wal.failed().is_none() {
+            self.begin_checkpoint()?;
+            self.finish_checkpoint()?;
+        }
         self.finish_checkpoint()?;
         let Self { mut writer, mut wal, checkpoint: _ } = self;
-        finish_writing(&mut writer, || {
-            while wal.step() {}
-            match shared.wal.failed() {
-                None => Ok(()),
-                Some(failed) => Err(failed.into()),
-            }
-        })?;
+        finish_writing(&mut writer)?;
         drop(writer);
         shared.wal.clone().close();
-        while wal.step() {}
+        drain(&shared.wal, &mut wal);
         Ok(())
     }
 
@@ -102,4 +108,22 @@ impl StoreDriver {
         }
         result
     }
+}
+
+/// Steps until nothing is queued or under way. A step may do nothing while the disk is slow.
+/// Answers whether it came so far.
+fn drain(wal: &Wal, driver: &mut WalDriver) -> bool {
+    let mut waits = 0;
+    while waits < 1000 {
+        if driver.step() {
+            waits = 0;
+            continue;
+        }
+        let stats = wal.stats();
+        if stats.queued_bytes == 0 && stats.oldest_flush_age.is_none() {
+            return true;
+        }
+        waits += 1;
+    }
+    false
 }

@@ -165,7 +165,7 @@ impl Store {
     }
 
     /// Ends cleanly: takes nothing any more, writes and flushes what there is, and leaves a WAL
-    /// of which the next start replays only control records. Other clones find a closed store.
+    /// of which the next start replays nothing. Other clones find a closed store.
     ///
     /// # Errors
     /// Why not everything could be written. The next start recovers the rest from the WAL.
@@ -181,7 +181,7 @@ impl Store {
         let writer = threads.join();
         drained?;
         let mut writer = writer.ok_or(StoreFailed::Closed)?;
-        finish_writing(&mut writer, || wait_for_wal(&shared).map(drop))?;
+        finish_writing(&mut writer)?;
         drop(writer);
         shared.wal.clone().close();
         Ok(())
@@ -207,18 +207,11 @@ fn wait_for_wal(shared: &Shared) -> Result<Lsn, StoreFailed> {
 }
 
 /// The last checkpoint of a store that takes nothing any more and whose WAL has told all it has.
-fn finish_writing(
-    writer: &mut Writer,
-    wait: impl FnOnce() -> Result<(), StoreFailed>,
-) -> Result<(), StoreFailed> {
-    let shared = Arc::clone(writer.shared());
+fn finish_writing(writer: &mut Writer) -> Result<(), StoreFailed> {
     writer.flush_all()?;
     writer.store_indexes()?;
     let checkpoint = writer.begin_checkpoint()?.free_all();
-    // Control records go behind the place that is freed.
-    shared.renew_controls(Lsn(u64::MAX));
-    wait()?;
-    checkpoint.finish(&shared)
+    checkpoint.finish(writer.shared())
 }
 
 impl Drop for Inner {

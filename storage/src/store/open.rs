@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     Damage, StoreConfig, StoreConfigError,
+    control::{self, Controls},
     files::OpenFiles,
     progress::Progress,
     recovery::{Finished, Recovered, Replay},
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     disk::Disk,
-    segment::Segment,
+    segment::{ReadError, Segment},
     wal::{Replayed, Wal, WalDriver, WalOpenError, WalOpened},
 };
 
@@ -103,26 +104,33 @@ fn open_with<D>(
     };
     disk.create_dir_all(dir).map_err(io_error)?;
     let files = OpenFiles::new(Arc::clone(&disk), dir.to_path_buf(), config.open_files_max);
-    let mut replay = Replay::new(&disk, dir, &config, &files);
+    let controls = control::load(&*disk, dir).map_err(|source| StoreOpenError::Io {
+        doing: "reading the control records in",
+        path: dir.to_path_buf(),
+        source,
+    })?;
+    let mut replay = Replay::new(&disk, dir, &config, &files, controls);
     let (wal, driver, wal_opened) =
         open_wal(Arc::clone(&disk), &dir.join("wal"), &mut |entry| replay.take(&entry))?;
-    let finished = replay.finish().map_err(io_error)?;
+    let mut finished = replay.finish().map_err(io_error)?;
+    let controls = Controls::recovered(std::mem::take(&mut finished.controls));
     let progress = Progress::new(config.flush_bytes, finished.last);
     let dir = dir.to_path_buf();
-    let shared = Arc::new(Shared::new(Parts { disk, dir, config, wal, files, progress }));
+    let shared = Arc::new(Shared::new(Parts { disk, dir, config, wal, files, progress, controls }));
     let (segments, bytes) = (finished.recovered.len(), finished.written);
-    let (writer, damage) = build(&shared, finished);
+    let (writer, damage) = build(&shared, finished).map_err(|error| StoreOpenError::Io {
+        doing: "recovering the segments in",
+        path: shared.dir.clone(),
+        source: io::Error::other(error),
+    })?;
     refresh_reserve(&shared);
     let opened = StoreOpened { wal: wal_opened, segments, bytes, damage, took: started.elapsed() };
     Ok((writer, driver, opened))
 }
 
 /// Makes handles of what was recovered, and the writer that makes it durable.
-fn build(shared: &Arc<Shared>, finished: Finished) -> (Writer, Vec<Damage>) {
-    let Finished { recovered, controls, states, unsynced, last: _, written: _ } = finished;
-    for (key, (value, lsn)) in controls {
-        shared.controls.recovered(key, value, lsn);
-    }
+fn build(shared: &Arc<Shared>, finished: Finished) -> Result<(Writer, Vec<Damage>), ReadError> {
+    let Finished { recovered, controls: _, states, unsynced, last: _, written: _ } = finished;
     let mut handles: Vec<Arc<Segment>> = Vec::with_capacity(recovered.len());
     let mut damage = Vec::new();
     for Recovered { id, state, damage: found } in recovered {
@@ -131,11 +139,11 @@ fn build(shared: &Arc<Shared>, finished: Finished) -> (Writer, Vec<Damage>) {
     }
     for (id, bytes) in states {
         let segment = shared.segment(id);
-        segment.keep_recovered_state(bytes);
+        segment.keep_recovered_state(bytes)?;
         handles.push(segment);
     }
     for segment in &handles {
         segment.list_recovered();
     }
-    (Writer::new(Arc::clone(shared), unsynced, handles), damage)
+    Ok((Writer::new(Arc::clone(shared), unsynced, handles), damage))
 }

@@ -21,6 +21,7 @@ use walrus_types::{Offset, SegmentId, batch::BatchHeader};
 
 use super::{
     StoreConfig,
+    control::Saved,
     entry::{self, Head},
     files::OpenFiles,
     unsynced::Unsynced,
@@ -62,8 +63,8 @@ pub(super) struct Replay<'a> {
     config: &'a StoreConfig,
     files: &'a OpenFiles,
     segments: BTreeMap<SegmentId, Recovering>,
-    controls: BTreeMap<u32, (Bytes, Lsn)>,
-    /// States of segments whose log has no entries.
+    controls: Saved,
+    /// The newest state of each segment that has one here.
     states: BTreeMap<SegmentId, Bytes>,
     unsynced: Unsynced,
     last: Lsn,
@@ -83,7 +84,6 @@ struct Recovering {
     index: Index,
     sealed: bool,
     was_cut: bool,
-    state: Option<Bytes>,
     /// Batches that are to be written at `batches_at`, back to back.
     batches: Vec<Bytes>,
     batches_at: u64,
@@ -112,6 +112,7 @@ impl<'a> Replay<'a> {
         dir: &'a Path,
         config: &'a StoreConfig,
         files: &'a OpenFiles,
+        controls: Saved,
     ) -> Self {
         Self {
             disk,
@@ -119,7 +120,7 @@ impl<'a> Replay<'a> {
             config,
             files,
             segments: BTreeMap::new(),
-            controls: BTreeMap::new(),
+            controls,
             states: BTreeMap::new(),
             unsynced: Unsynced::default(),
             last: Lsn::ZERO,
@@ -140,7 +141,10 @@ impl<'a> Replay<'a> {
             Head::Append { segment, spot, end } => self.append(segment, spot, end, &replayed.body),
             Head::Truncate { segment, spot } => self.cut(segment, spot, false),
             Head::Seal { segment, spot } => self.cut(segment, spot, true),
-            Head::State { segment } => self.state(segment, &replayed.body),
+            Head::State { segment } => {
+                self.state(segment, &replayed.body);
+                Ok(())
+            }
             Head::Prune { segment } => self.prune(segment),
             Head::RemovePartition(partition) => self
                 .remove(|id| id.partition == partition, &path::partition_dir(self.dir, partition)),
@@ -148,8 +152,12 @@ impl<'a> Replay<'a> {
                 self.remove(|id| id.partition.topic == topic, &path::topic_dir(self.dir, topic))
             }
             Head::Control { key } => {
-                if let ReplayedBody::Intact(value) = replayed.body {
-                    self.controls.insert(key, (Bytes::copy_from_slice(value), replayed.lsn));
+                let saved = self.controls.records.get(&key).map_or(Lsn::ZERO, |(_, lsn)| *lsn);
+                if let ReplayedBody::Intact(value) = replayed.body
+                    && replayed.lsn >= saved
+                {
+                    let value = Bytes::copy_from_slice(value);
+                    self.controls.records.insert(key, (value, replayed.lsn));
                 }
                 Ok(())
             }
@@ -172,7 +180,6 @@ impl<'a> Replay<'a> {
             index: Index::new(spot.position, interval),
             sealed: false,
             was_cut: false,
-            state: None,
             batches: Vec::new(),
             batches_at: spot.position,
             gaps: Vec::new(),
@@ -262,18 +269,12 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn state(&mut self, id: SegmentId, body: &ReplayedBody<'_>) -> io::Result<()> {
+    fn state(&mut self, id: SegmentId, body: &ReplayedBody<'_>) {
+        // One that is damaged leaves the segment with the one before, in its file.
         let ReplayedBody::Intact(bytes) = body else {
-            return Ok(());
+            return;
         };
-        let bytes = Bytes::copy_from_slice(bytes);
-        if let Some(segment) = self.segments.get_mut(&id) {
-            segment.state = Some(bytes);
-            return Ok(());
-        }
-        // Its log has no entries here: it is as long as its file.
-        self.states.insert(id, bytes);
-        Ok(())
+        self.states.insert(id, Bytes::copy_from_slice(bytes));
     }
 
     fn prune(&mut self, id: SegmentId) -> io::Result<()> {
@@ -352,11 +353,16 @@ impl<'a> Replay<'a> {
     }
 
     fn finish_segment(&mut self, id: SegmentId, segment: Recovering) -> io::Result<Recovered> {
-        let Recovering { file_bytes, first, end, index, sealed, was_cut, state, .. } = segment;
+        let Recovering { file_bytes, first, end, index, sealed, was_cut, .. } = segment;
         let mut gaps = segment.gaps;
         let mut damage = Vec::new();
         if end.position > 0 || was_cut {
             let file = self.log(id)?;
+            if first.position == 0 {
+                // No checkpoint has covered the file's first byte: nor its name, then, which the
+                // process that ended may have made.
+                self.unsynced.add_dirs(self.dir, &path::partition_dir(self.dir, id.partition));
+            }
             if file_bytes < first.position {
                 let why = "the log is shorter than the write-ahead log says it was made durable";
                 gaps.push(Gap { from: None, to: first, why });
@@ -382,11 +388,6 @@ impl<'a> Replay<'a> {
         if was_cut {
             work.index_file = IndexFile::Stale;
         }
-        if let Some(state) = state {
-            work.state = Some(state.clone());
-            work.state_number = 1;
-            work.state_durable = Some((1, state));
-        }
         let known = Known { end, sealed, end_damaged: false, digest: None };
         let state = State { known: Some(known), work: Some(Box::new(work)), gone: false, cuts: 0 };
         Ok(Recovered { id, state, damage })
@@ -396,8 +397,8 @@ impl<'a> Replay<'a> {
 /// What a whole replay gave.
 pub(super) struct Finished {
     pub(super) recovered: Vec<Recovered>,
-    pub(super) controls: BTreeMap<u32, (Bytes, Lsn)>,
-    /// States of segments whose log has no entries in the WAL.
+    pub(super) controls: Saved,
+    /// The newest state of each segment that has one in the WAL.
     pub(super) states: BTreeMap<SegmentId, Bytes>,
     pub(super) unsynced: Unsynced,
     pub(super) last: Lsn,

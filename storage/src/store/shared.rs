@@ -54,11 +54,12 @@ pub(super) struct Parts {
     pub(super) wal: Wal,
     pub(super) files: OpenFiles,
     pub(super) progress: Progress,
+    pub(super) controls: Controls,
 }
 
 impl Shared {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { disk, dir, config, wal, files, progress } = parts;
+        let Parts { disk, dir, config, wal, files, progress, controls } = parts;
         Self {
             disk,
             dir,
@@ -69,7 +70,7 @@ impl Shared {
             budget: Budget::new(config.tail_bytes_max),
             reserve: Reserve::new(),
             progress,
-            controls: Controls::default(),
+            controls,
             writing: Mutex::new(()),
             closed: AtomicBool::new(false),
             failed: OnceLock::new(),

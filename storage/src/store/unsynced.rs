@@ -43,9 +43,7 @@ impl Unsynced {
         (dir, id): (&Path, SegmentId),
     ) -> Result<Arc<dyn DiskFile>, StoreFailed> {
         let path = path::file(dir, id, FileKind::Log);
-        if let Some(file) = self.files.get(&path) {
-            return Ok(Arc::clone(file));
-        }
+        // Not from what is kept here: that may be of a segment that was pruned and is made anew.
         let opened = files.get(id).map_err(|source| failed(&path, "opened", source))?;
         let file = match opened {
             Some(file) => file,
@@ -66,9 +64,7 @@ impl Unsynced {
         let file = match disk.open(path, OpenMode::Create) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 disk.create_dir_all(parent).map_err(|source| failed(parent, "made", source))?;
-                // Any of them may be new: their names must be durable before the file's is.
-                let made = parent.ancestors().skip(1).take_while(|above| above.starts_with(dir));
-                self.dirs.extend(made.map(Path::to_path_buf));
+                self.add_dirs(dir, parent);
                 disk.open(path, OpenMode::Create)
             }
             opened => opened,
@@ -80,6 +76,12 @@ impl Unsynced {
     /// A file beside a log was written.
     pub(super) fn add(&mut self, path: PathBuf, file: Arc<dyn DiskFile>) {
         self.files.insert(path, file);
+    }
+
+    /// Names in `lowest`, and its own and those above it up to `dir`, may be new.
+    pub(super) fn add_dirs(&mut self, dir: &Path, lowest: &Path) {
+        let above = lowest.ancestors().take_while(|above| above.starts_with(dir));
+        self.dirs.extend(above.map(Path::to_path_buf));
     }
 
     /// A name in this directory came or went.

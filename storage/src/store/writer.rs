@@ -17,7 +17,6 @@ use super::{
     unsynced::{Unsynced, failed},
 };
 use crate::{
-    disk::OpenMode,
     segment::{
         IndexWhen, Piece, Segment, StoreFailed, Swept,
         path::{self, FileKind},
@@ -103,9 +102,9 @@ impl Writer {
         !self.list.is_empty()
     }
 
-    /// Bytes in segment files, or names, that a checkpoint would make durable.
+    /// Whether a checkpoint would have something to make durable: bytes, names, control records.
     pub(super) fn has_unsynced(&self) -> bool {
-        !self.unsynced.is_empty()
+        !self.unsynced.is_empty() || self.shared.controls.has_changed()
     }
 
     /// Whether so much was written that a checkpoint is due whatever the time.
@@ -238,10 +237,7 @@ impl Writer {
         };
         let shared = Arc::clone(&self.shared);
         let path = path::file(&shared.dir, segment.id(), FileKind::Index);
-        let file = match shared.disk.open(&path, OpenMode::ReadWrite) {
-            Ok(file) => file,
-            Err(_not_there) => self.unsynced.make(&*shared.disk, &shared.dir, &path)?,
-        };
+        let file = self.unsynced.make(&*shared.disk, &shared.dir, &path)?;
         // Whatever stands behind the whole blocks is not ours.
         let written =
             file.set_len_bytes(write.at).and_then(|()| file.write_at(&write.bytes, write.at));
@@ -264,7 +260,6 @@ impl Writer {
     /// Writes everything that is durable in the WAL now, and says what is to be flushed for it.
     pub(super) fn begin_checkpoint(&mut self) -> Result<Checkpoint, StoreFailed> {
         let below = self.shared.progress.durable();
-        self.shared.renew_controls(below);
         self.flush_all()?;
         self.written = 0;
         Ok(Checkpoint { below, unsynced: mem::take(&mut self.unsynced) })
@@ -318,8 +313,8 @@ impl Checkpoint {
     pub(super) fn finish(self, shared: &Shared) -> Result<(), StoreFailed> {
         let Self { below, unsynced } = self;
         unsynced.sync(&*shared.disk)?;
-        let kept = shared.controls.oldest().unwrap_or(below);
-        shared.wal.release(below.min(kept));
+        shared.save_controls()?;
+        shared.wal.release(below);
         Ok(())
     }
 
