@@ -3,10 +3,12 @@
 //!
 //! Knows nothing of leases, epochs' meaning, quorums or the network. Where to read next:
 //! [`disk`] is the seam to the machine, [`wal`] is what makes bytes durable, [`store`] is the
-//! record store on top of it, and [`segment`] what it hands out.
+//! record store on top of it, [`segment`] what it hands out, and [`walrus`] the front for programs
+//! that embed it.
 
 pub mod disk;
 mod planted;
 pub mod segment;
 pub mod store;
 pub mod wal;
+pub mod walrus;

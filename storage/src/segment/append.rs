@@ -134,9 +134,9 @@ impl Segment {
             return;
         }
         let work = self.work(&mut state);
-        let before = work.durable;
-        work.made_durable(position);
-        let bytes = work.durable - before;
+        // Only what is durable can be cut off, so this never moves back.
+        let bytes = position - work.durable;
+        work.durable = position;
         if !work.dirty {
             self.mark_dirty(state);
         }

@@ -21,13 +21,22 @@ enum CutKind {
     Seal,
 }
 
+/// What became of a cut.
+enum CutAt {
+    Done(Extent),
+    /// Something was appended or cut in between: look again.
+    Changed,
+    /// What is to be cut off is not in the file yet.
+    Unwritten,
+}
+
 impl Segment {
     /// Fixes the segment's end for good: what lies past `end` is cut, later appends are refused,
     /// and the index file is written in the background. Doing it again changes nothing.
     ///
     /// The seal is durable with everything appended to the WAL after it; a crash before that
-    /// leaves the segment open, and whoever decided the end asks again. May read the disk when
-    /// `end` lies far back.
+    /// leaves the segment open, and whoever decided the end asks again. Quick when `end` is the
+    /// segment's own; else it blocks until what is cut off was written and its place is read.
     ///
     /// # Errors
     /// [`CutError`]; nothing was changed then.
@@ -44,7 +53,8 @@ impl Segment {
         self.cut(end, CutKind::Seal, done)
     }
 
-    /// Cuts the tail of an open segment: it ends at `end` then, and goes on from there.
+    /// Cuts the tail of an open segment: it ends at `end` then, and goes on from there. Blocks as
+    /// [`Segment::seal`].
     ///
     /// # Errors
     /// [`CutError`]; nothing was changed then.
@@ -71,10 +81,11 @@ impl Segment {
                 return Err(CutError::Unreadable(self.damaged_end(&known)));
             }
             let spot = self.find_boundary(&known, end)?;
-            if let Some(extent) = self.cut_at(spot, &known, kind, &mut done)? {
-                return Ok(extent);
+            match self.cut_at(spot, &known, kind, &mut done)? {
+                CutAt::Done(extent) => return Ok(extent),
+                CutAt::Changed => {}
+                CutAt::Unwritten => self.shared.wait_for_writer()?,
             }
-            // Something was appended or cut in between: look again.
         }
     }
 
@@ -85,24 +96,28 @@ impl Segment {
         seen: &Known,
         kind: CutKind,
         done: &mut Option<Done>,
-    ) -> Result<Option<Extent>, CutError> {
+    ) -> Result<CutAt, CutError> {
         let mut state = self.state.lock();
         if state.gone {
             return Err(ReadError::Gone(self.id).into());
         }
         if state.known.as_ref() != Some(seen) {
-            return Ok(None);
+            return Ok(CutAt::Changed);
+        }
+        let work = self.work(&mut state);
+        if spot.position < seen.end.position && work.written < seen.end.position {
+            return Ok(CutAt::Unwritten);
         }
         let entry = match kind {
             CutKind::Seal => entry::seal(self.id, spot),
             CutKind::Truncate => entry::truncate(self.id, spot),
         };
         let segment = Arc::clone(self);
-        let mut user = done.take();
+        let (at, mut user) = (spot.position, done.take());
         let on_done: Done = Box::new(move |result| {
             if let Ok(lsn) = &result {
                 segment.shared.progress.durable_up_to(*lsn);
-                segment.cut_made_durable(kind);
+                segment.cut_made_durable(kind, at);
             }
             if let Some(user) = user.take() {
                 user(result);
@@ -112,30 +127,25 @@ impl Segment {
             AppendRefused::Full | AppendRefused::TooLarge { .. } => CutError::Busy,
             AppendRefused::Failed(failed) => CutError::Failed(failed.into()),
         })?;
-        let before = seen.end.position;
-        let work = self.work(&mut state);
-        let (held, unwritten) = (work.tail_bytes(before), before - work.written);
-        let durable = work.durable - work.written;
+        let held = work.tail_bytes(seen.end.position);
         work.cut(spot.position);
-        work.cuts.push_back(spot.position);
         work.touched = true;
         let held_now = work.tail_bytes(spot.position);
-        self.shared.budget.forget(held - held_now, unwritten - (spot.position - work.written));
-        self.shared.progress.sub_durable(durable - (work.durable - work.written));
+        self.shared.budget.forget(held - held_now, 0);
         let known =
             Known { end: spot, sealed: kind == CutKind::Seal, end_damaged: false, digest: None };
         state.known = Some(known);
         state.cuts = state.cuts.wrapping_add(1);
-        Ok(Some(Self::extent(&known)))
+        Ok(CutAt::Done(Self::extent(&known)))
     }
 
-    fn cut_made_durable(self: &Arc<Self>, kind: CutKind) {
+    fn cut_made_durable(self: &Arc<Self>, kind: CutKind, at: u64) {
         let mut state = self.state.lock();
         if state.gone {
             return;
         }
         let work = self.work(&mut state);
-        work.cut_made_durable();
+        work.cut_made_durable(at);
         work.seal_durable |= kind == CutKind::Seal;
         self.mark_dirty(state);
     }

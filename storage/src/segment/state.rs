@@ -78,9 +78,8 @@ pub(crate) struct Work {
     pub(crate) written: u64,
     /// The writer is writing up to here; a cut in the meantime moves it back.
     pub(crate) writing: Option<u64>,
-    /// Cuts that are in memory and not yet in the WAL. What was appended before such a cut and
-    /// becomes durable now counts only up to it.
-    pub(crate) cuts: VecDeque<u64>,
+    /// Cuts that are in memory and not yet in the WAL.
+    pub(crate) cuts_pending: u32,
     /// A cut that is durable in the WAL: the file is to be cut here before it grows.
     pub(crate) file_cut: Option<u64>,
     pub(crate) index: Index,
@@ -111,7 +110,7 @@ impl Work {
             durable: position,
             written: position,
             writing: None,
-            cuts: VecDeque::new(),
+            cuts_pending: 0,
             file_cut: None,
             index: Index::new(position, interval_bytes),
             index_file: IndexFile::Unknown,
@@ -132,23 +131,21 @@ impl Work {
         self.tail.front().map_or(0, |first| end - first.spot.position)
     }
 
-    /// The WAL has everything before `position`, but for what was cut since.
-    pub(crate) fn made_durable(&mut self, position: u64) {
-        let cut = self.cuts.iter().copied().min().unwrap_or(u64::MAX);
-        self.durable = self.durable.max(position.min(cut));
+    /// A cut at `at` is durable in the WAL.
+    pub(crate) fn cut_made_durable(&mut self, at: u64) {
+        self.cuts_pending -= 1;
+        self.file_cut = Some(self.file_cut.unwrap_or(at).min(at));
     }
 
-    /// The oldest pending cut became durable.
-    pub(crate) fn cut_made_durable(&mut self) {
-        let cut = self.cuts.pop_front().expect("a cut is noted before its entry is appended");
-        self.file_cut = Some(self.file_cut.unwrap_or(u64::MAX).min(cut));
-    }
-
-    /// Forgets everything at or past `at`.
+    /// Forgets everything at or past `at`, all of which is in the file.
+    ///
+    /// Were a batch dropped that only the WAL has, the WAL could be freed behind it and the power
+    /// go before the cut's own entry is durable: then the segment would have a hole.
     pub(crate) fn cut(&mut self, at: u64) {
         while self.tail.back().is_some_and(|batch| batch.spot.position >= at) {
             self.tail.pop_back();
         }
+        self.cuts_pending += 1;
         self.durable = self.durable.min(at);
         self.written = self.written.min(at);
         self.writing = self.writing.map(|writing| writing.min(at));
@@ -184,7 +181,7 @@ impl Work {
     pub(crate) fn is_at_rest(&self, end: u64) -> bool {
         self.written == end
             && self.writing.is_none()
-            && self.cuts.is_empty()
+            && self.cuts_pending == 0
             && self.file_cut.is_none()
             && self.state.is_none()
             && !self.dirty

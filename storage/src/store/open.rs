@@ -68,7 +68,7 @@ pub(super) fn open(
     dir: &Path,
     config: StoreConfig,
 ) -> Result<(Writer, StoreOpened), StoreOpenError> {
-    let (writer, (), opened) = open_with(disk, dir, config, |disk, dir, replay| {
+    let (writer, (), opened) = open_with(disk, dir, config, false, |disk, dir, replay| {
         let (wal, opened) = Wal::open(disk, dir, config.wal, replay)?;
         Ok((wal, (), opened))
     })?;
@@ -80,7 +80,7 @@ pub(super) fn open_inline(
     dir: &Path,
     config: StoreConfig,
 ) -> Result<(Writer, WalDriver, StoreOpened), StoreOpenError> {
-    open_with(disk, dir, config, |disk, dir, replay| {
+    open_with(disk, dir, config, true, |disk, dir, replay| {
         Wal::open_inline(disk, dir, config.wal, replay)
     })
 }
@@ -89,6 +89,7 @@ fn open_with<D>(
     disk: Arc<dyn Disk>,
     dir: &Path,
     config: StoreConfig,
+    inline: bool,
     open_wal: impl FnOnce(
         Arc<dyn Disk>,
         &Path,
@@ -116,7 +117,8 @@ fn open_with<D>(
     let controls = Controls::recovered(std::mem::take(&mut finished.controls));
     let progress = Progress::new(config.flush_bytes, finished.last);
     let dir = dir.to_path_buf();
-    let shared = Arc::new(Shared::new(Parts { disk, dir, config, wal, files, progress, controls }));
+    let shared =
+        Arc::new(Shared::new(Parts { disk, dir, config, wal, files, progress, controls, inline }));
     let (segments, bytes) = (finished.recovered.len(), finished.written);
     let (writer, damage) = build(&shared, finished).map_err(|error| StoreOpenError::Io {
         doing: "recovering the segments in",

@@ -36,6 +36,8 @@ struct Inbox {
     dirs: Vec<PathBuf>,
     /// The writer is asked to look at once.
     nudged: bool,
+    /// The writer is asked to write all that there is.
+    flush: bool,
     stop: bool,
 }
 
@@ -48,6 +50,8 @@ pub(crate) struct News {
     pub(crate) loaded: Vec<SegmentId>,
     /// Directories in which names went away.
     pub(crate) dirs: Vec<PathBuf>,
+    /// Somebody waits for all that there is to be written.
+    pub(crate) flush: bool,
     pub(crate) stop: bool,
 }
 
@@ -114,6 +118,12 @@ impl Progress {
         self.wake.notify_all();
     }
 
+    /// Asks the writer to write all that there is.
+    pub(crate) fn flush(&self) {
+        self.inbox.lock().flush = true;
+        self.nudge();
+    }
+
     pub(crate) fn stop(&self) {
         self.inbox.lock().stop = true;
         self.wake.notify_all();
@@ -139,6 +149,7 @@ impl Progress {
             dirty: std::mem::take(&mut inbox.dirty),
             loaded: std::mem::take(&mut inbox.loaded),
             dirs: std::mem::take(&mut inbox.dirs),
+            flush: std::mem::take(&mut inbox.flush),
             stop: inbox.stop,
         }
     }

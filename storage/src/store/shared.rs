@@ -8,6 +8,7 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     disk::{Disk, OpenMode},
-    segment::{Segment, StoreFailed, sizes::in_memory, state::State},
+    segment::{CutError, Segment, StoreFailed, sizes::in_memory, state::State},
     wal::Wal,
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     /// it once after saying so.
     pub(super) writing: Mutex<()>,
     pub(super) closed: AtomicBool,
+    /// Nothing happens by itself: see `driver.rs`.
+    pub(super) inline: bool,
     failed: OnceLock<StoreFailed>,
     /// Pruned segments that somebody still holds.
     pub(super) pruned: Mutex<Vec<Weak<Segment>>>,
@@ -55,11 +58,12 @@ pub(super) struct Parts {
     pub(super) files: OpenFiles,
     pub(super) progress: Progress,
     pub(super) controls: Controls,
+    pub(super) inline: bool,
 }
 
 impl Shared {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { disk, dir, config, wal, files, progress, controls } = parts;
+        let Parts { disk, dir, config, wal, files, progress, controls, inline } = parts;
         Self {
             disk,
             dir,
@@ -73,6 +77,7 @@ impl Shared {
             controls,
             writing: Mutex::new(()),
             closed: AtomicBool::new(false),
+            inline,
             failed: OnceLock::new(),
             pruned: Mutex::default(),
             segments: Mutex::default(),
@@ -140,6 +145,20 @@ impl Shared {
             None => Ok(()),
             Some(failed) => Err(failed),
         }
+    }
+
+    /// Gives the writer a moment to write all that there is; whoever needs it looks again.
+    pub(crate) fn wait_for_writer(&self) -> Result<(), CutError> {
+        self.check()?;
+        if let Some(failed) = self.wal.failed() {
+            return Err(CutError::Failed(failed.into()));
+        }
+        if self.inline {
+            return Err(CutError::Busy);
+        }
+        self.progress.flush();
+        std::thread::sleep(Duration::from_micros(300));
+        Ok(())
     }
 
     /// As [`Shared::check`], for the writer, which goes on while the store is being closed.

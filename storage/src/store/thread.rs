@@ -89,12 +89,13 @@ impl Schedule {
         loop {
             let patience = self.patience(&writer);
             let news = writer.shared().progress.news(patience);
-            let stop = news.stop;
+            let (stop, flush) = (news.stop, news.flush);
             writer.take(news);
             if stop {
                 return writer;
             }
-            if let Err(failed) = self.work(&mut writer) {
+            let flushed = if flush { writer.flush(Flush::All) } else { Ok(()) };
+            if let Err(failed) = flushed.and_then(|()| self.work(&mut writer)) {
                 writer.shared().fail(failed);
                 return writer;
             }

@@ -56,6 +56,9 @@ fn run(seed: u64) -> u64 {
         }
     }
     let named = Named(seed);
+    if std::env::var_os("WALRUS_SIM_TRACE").is_some() {
+        println!("seed {seed}");
+    }
     let mut world = World::new(named.0);
     for _ in 0..STEPS {
         if !world.step() {

@@ -44,6 +44,8 @@ pub(crate) struct World {
     done: Arc<Mutex<Vec<u64>>>,
     /// Pruned: what a crash leaves of them until the prune is durable does not matter.
     pruned: BTreeSet<SegmentId>,
+    /// Pruned, and the WAL was not told.
+    unsure: BTreeSet<SegmentId>,
     /// Every batch that was ever taken.
     ever: BTreeSet<Vec<u8>>,
     /// The segment of each partition that takes appends.
@@ -70,6 +72,7 @@ impl World {
             asked: 0,
             done: Arc::default(),
             pruned: BTreeSet::new(),
+            unsure: BTreeSet::new(),
             ever: BTreeSet::new(),
             open: (0..PARTITIONS).map(first_segment).collect(),
             rotten: false,
@@ -203,10 +206,13 @@ impl World {
         self.reopen_segments();
         // What was pruned without that being durable is pruned again, as metadata asks for it:
         // its names may be gone now and be back after a power cut.
-        for (_, op) in std::mem::take(&mut self.pending) {
-            if let Op::Prune(id) = op {
-                self.prune_segment(id);
-            }
+        let pending = std::mem::take(&mut self.pending).into_iter();
+        let prunes = pending.filter_map(|(_, op)| match op {
+            Op::Prune(id) => Some(id),
+            _ => None,
+        });
+        for id in prunes.chain(self.unsure.clone()).collect::<BTreeSet<_>>() {
+            self.prune_segment(id);
         }
     }
 
@@ -238,7 +244,11 @@ impl World {
         }
         for id in &self.pruned {
             let on_disk = self.store().segments_on_disk(id.partition).unwrap();
-            if !model.segments.contains_key(id) && on_disk.contains(id) {
+            // Its names may be gone before that is durable, and be back after a power cut.
+            let asked_again =
+                self.pending.iter().any(|(_, op)| matches!(op, Op::Prune(pruned) if pruned == id));
+            let is_gone = !asked_again && !self.unsure.contains(id);
+            if is_gone && on_disk.contains(id) {
                 return Some(format!("{id} was pruned and is back"));
             }
         }
@@ -349,18 +359,18 @@ impl World {
 
     fn prune_segment(&mut self, id: SegmentId) {
         self.pruned.insert(id);
-        // A refusal leaves it unknown whether a crash brings something back.
         if self.store().prune(id).is_ok() {
+            self.unsure.remove(&id);
             self.asked_for(Op::Prune(id));
         } else {
-            self.live.segments.remove(&id);
-            self.asked += 1;
-            self.pending.push_back((u64::MAX, Op::Prune(id)));
+            // The files are gone; the WAL was not told, so a crash may bring them back.
+            self.unsure.insert(id);
         }
     }
 
     fn read_somewhere(&mut self) {
-        let ids: Vec<SegmentId> = self.live.segments.keys().copied().collect();
+        let there = self.live.segments.keys().filter(|id| !self.pruned.contains(*id));
+        let ids: Vec<SegmentId> = there.copied().collect();
         if ids.is_empty() {
             return;
         }
@@ -437,6 +447,7 @@ impl World {
             return true;
         }
         let ids = self.live.segments.iter().filter(|(_, segment)| !segment.batches.is_empty());
+        let ids = ids.filter(|(id, _)| !self.pruned.contains(*id));
         let ids: Vec<SegmentId> = ids.map(|(id, _)| *id).collect();
         if ids.is_empty() {
             return true;
@@ -473,7 +484,8 @@ impl World {
 
     /// Flips a byte of the ring behind an idle mark. What is lost is named.
     fn rot_the_wal(&mut self) -> bool {
-        if !self.come_to_rest() {
+        // A full ring has no room for the mark that tells rot from a torn end.
+        if !self.come_to_rest() || !self.store().stats().wal.settled {
             return true;
         }
         let wal = Path::new(DIR).join("wal");
@@ -483,6 +495,7 @@ impl World {
         // The header of a ring file says what it is: without it the store may not open.
         let at = self.random.random_range(4096..bytes);
         self.running = None;
+        self.tell(|| format!("flips {} at {at}", file.display()));
         self.disk.flip(&file, at, 1 << self.random.random_range(0..8)).unwrap();
         self.disk = self.disk.power_cut();
         self.rotten = true;
@@ -504,7 +517,10 @@ impl World {
             for batch in &expected.batches {
                 let header = header(batch);
                 match segment.read(header.base_offset, header.end(), 1) {
-                    Ok(chunk) if chunk.bytes.is_empty() => whole = false,
+                    Ok(chunk) if chunk.bytes.is_empty() => {
+                        self.tell(|| format!("{id}: {} is not there", header.base_offset));
+                        whole = false;
+                    }
                     Ok(chunk) => {
                         let given = chunk.bytes.concat();
                         // The entry of a cut may be among what is lost and named.
@@ -518,6 +534,7 @@ impl World {
                             "{id}: damage {from} to {to} does not hold {}",
                             header.base_offset
                         );
+                        self.tell(|| format!("{id}: {from} to {to} is damaged"));
                         whole = false;
                     }
                     Err(error) => panic!("{id}: {error}"),
@@ -528,6 +545,12 @@ impl World {
     }
 
     // --- small things
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("  {}", what());
+        }
+    }
 
     fn store(&self) -> &Store {
         &self.running.as_ref().expect("it runs").0
@@ -583,7 +606,7 @@ impl World {
             return;
         };
         while let Some((number, op)) = self.pending.front()
-            && (*number <= *last || *number == u64::MAX)
+            && *number <= *last
         {
             self.durable.apply(op);
             self.pending.pop_front();
