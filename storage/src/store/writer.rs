@@ -17,6 +17,7 @@ use super::{
     unsynced::{Unsynced, failed},
 };
 use crate::{
+    planted,
     segment::{
         IndexWhen, Piece, Segment, StoreFailed, Swept,
         path::{self, FileKind},
@@ -262,6 +263,9 @@ impl Writer {
         let below = self.shared.progress.durable();
         self.flush_all()?;
         self.written = 0;
+        if planted::is("released-before-flush") {
+            self.shared.wal.release(below);
+        }
         Ok(Checkpoint { below, unsynced: mem::take(&mut self.unsynced) })
     }
 
