@@ -7,10 +7,10 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use bytes::{Bytes, BytesMut};
 use walrus_wire::kafka_protocol::{
-    bytes::{Bytes, BytesMut},
     messages::{RequestHeader, ResponseHeader},
-    protocol::{Decodable, Encodable, HeaderVersion, Request},
+    protocol::{Decodable as _, Encodable as _, HeaderVersion as _, Request},
 };
 
 /// A connection that sends what it is told to.

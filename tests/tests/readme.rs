@@ -73,16 +73,13 @@ fn the_tour_works_as_it_is_written() -> Result<()> {
         let text = block
             .text
             .replace("127.0.0.1:9091", &client.to_string())
-            .replace(
-                "(\"127.0.0.1\", 9091)",
-                &format!("(\"{}\", {})", client.ip(), client.port()),
-            )
+            .replace("(\"127.0.0.1\", 9091)", &format!("(\"{}\", {})", client.ip(), client.port()))
             .replace("127.0.0.1:7071", &node.admin_address().to_string());
         let program = if block.info.starts_with("python") { "python3" } else { "sh" };
         let needs = ["kcat", "curl", "python3"];
-        let missing = needs.iter().find(|tool| {
-            (text.contains(**tool) || program == **tool) && !is_there(tool)
-        });
+        let missing = needs
+            .iter()
+            .find(|tool| (text.contains(**tool) || program == **tool) && !is_there(tool));
         if let Some(missing) = missing {
             println!("skipped a block: {missing} is not on this machine");
             continue;

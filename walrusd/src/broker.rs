@@ -19,7 +19,7 @@ use crate::{
     api::{fetch::sessions::Sessions, list_offsets::SEARCHES_MAX},
     asked_in_vain::AskedInVain,
     clock::Clock,
-    config::Config,
+    config::{ANSWERS_BYTES_MAX, Config},
     metrics::Metrics,
     offsets::CommittedOffsets,
     partition::{
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Bytes on their way to consumers that all connections may hold together.
-const FETCH_BYTES_MAX: usize = 128 << 20;
+const FETCH_BYTES_MAX: usize = ANSWERS_BYTES_MAX;
 /// A fetch that finds the budget spent waits this long before it answers with nothing.
 const FETCH_BUDGET_WAIT: Duration = Duration::from_millis(500);
 /// Rolls of one partition follow each other at this distance on average.
@@ -69,6 +69,9 @@ impl TopicView {
         self.topic.id
     }
 }
+
+/// A topic as it was when its settings were resolved, and they.
+type Resolved = (Arc<Topic>, Arc<TopicConfig>);
 
 /// Where a client finds a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +122,7 @@ pub struct Broker {
     request_bytes_max: usize,
     partitions: Registry,
     topic_defaults: TopicConfig,
-    topic_configs: RwLock<HashMap<TopicId, (Arc<Topic>, Arc<TopicConfig>)>>,
+    topic_configs: RwLock<HashMap<TopicId, Resolved>>,
     drain: watch::Sender<bool>,
 }
 

@@ -64,7 +64,7 @@ fn raft(raft: &MetadataNode, broker: &Broker) -> Option<RaftFacts> {
         leader: is_leader.then_some(broker.identity.node),
         is_leader,
         term: number(&metrics["current_term"])?,
-        commit_index: number(&metrics["last_log_index"]).unwrap_or(0),
+        commit_index: number(&metrics["cluster_committed"]["index"]).unwrap_or(0),
         applied_index: broker.metadata().applied(),
     })
 }

@@ -1,8 +1,8 @@
 //! Start, serve, stop: the order in which a node's parts come and go.
 //!
-//! The admin port opens first, so that a start can be watched; then the client port is taken, for
-//! a port that is taken is the commonest mistake; then the folder, the log, the metadata. Clients
-//! are served last. Stopping goes the other way: no new requests, answers that are owed, the
+//! The folder is locked first, so that a second process is told whose it is; then the ports are
+//! taken, the admin port early, so that a start can be watched; then log and metadata. Clients are
+//! served last. Stopping goes the other way: no new requests, answers that are owed, the
 //! log's last bytes, the mark of a clean stop.
 
 use std::{
@@ -74,8 +74,8 @@ pub fn run(config: Config) -> Result<()> {
 
 async fn serve(config: Arc<Config>, begun: Instant) -> Result<()> {
     let mut signals = Signals::install().context("cannot take over signals")?;
-    let clients = listener::bind(resolve(&config.client.listen()).await?)?;
     let mut data_dir = DataDir::open(&config.node.data_dir, config.node.id, None)?;
+    let clients = listener::bind(resolve(&config.client.listen()).await?)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         node = %config.node.id,
@@ -84,14 +84,17 @@ async fn serve(config: Arc<Config>, begun: Instant) -> Result<()> {
         folder = %data_dir.path().display(),
         "starting"
     );
-    let health = Health::new("reading the log");
-    let (metrics, tasks) = (Metrics::default(), Tasks::default());
+    let (health, metrics, tasks) =
+        (Health::new("reading the log"), Metrics::default(), Tasks::default());
     let hooks = config.node.test_hooks.then(|| tasks.clone());
     let admin = AdminServer::start(&config.admin, health.clone(), metrics.clone(), hooks)?;
 
     let (broker, ordered_rolls) = open(&config, &mut data_dir, metrics).await?;
     admin.plug(Arc::new(BrokerFacts::new(&broker)));
-    start_tasks(&tasks, &broker, ordered_rolls);
+    start_tasks(&tasks, &broker);
+    // Not one of the tasks that are asked to end: appends that are parked while the node drains
+    // wait for their roll.
+    let rolls = tokio::spawn(ordered_rolls.run(Arc::clone(&broker)));
     health.ready();
     banner::show(
         &config,
@@ -106,16 +109,7 @@ async fn serve(config: Arc<Config>, begun: Instant) -> Result<()> {
             took: begun.elapsed(),
         },
     );
-    let failure = tokio::select! {
-        () = accept(&clients, &broker, &tasks) => None,
-        signal = signals.next() => {
-            info!(signal, "asked to stop: draining");
-            None
-        }
-        why = failure(&broker) => Some(why),
-        why = health.failed() => Some(why),
-        task = tasks.panicked() => Some(format!("the task {task:?} panicked")),
-    };
+    let failure = until_it_ends(&clients, &broker, &tasks, &mut signals, &health).await;
     signals.exit_on_next();
     match &failure {
         None => health.drain(),
@@ -130,6 +124,12 @@ async fn serve(config: Arc<Config>, begun: Instant) -> Result<()> {
     if !late.is_empty() {
         warn!(?late, "tasks did not end in time and were broken off");
     }
+    rolls.abort();
+    if let Err(why) = rolls.await
+        && why.is_panic()
+    {
+        error!(%why, "the task that proposes rolls failed");
+    }
     let closed = match failure {
         Some(why) => Err(anyhow::anyhow!("{why}")),
         None => close(broker, data_dir).await,
@@ -138,8 +138,27 @@ async fn serve(config: Arc<Config>, begun: Instant) -> Result<()> {
     closed
 }
 
-fn start_tasks(tasks: &Tasks, broker: &Arc<Broker>, ordered_rolls: OrderedRolls) {
-    tasks.spawn("rolls", ordered_rolls.run(Arc::clone(broker)));
+/// Serves clients until a signal comes or something fails; answers what failed.
+async fn until_it_ends(
+    clients: &TcpListener,
+    broker: &Arc<Broker>,
+    tasks: &Tasks,
+    signals: &mut Signals,
+    health: &Health,
+) -> Option<String> {
+    tokio::select! {
+        () = accept(clients, broker, tasks) => None,
+        signal = signals.next() => {
+            info!(signal, "asked to stop: draining");
+            None
+        }
+        why = failure(broker) => Some(why),
+        why = health.failed() => Some(why),
+        task = tasks.panicked() => Some(format!("the task {task:?} panicked")),
+    }
+}
+
+fn start_tasks(tasks: &Tasks, broker: &Arc<Broker>) {
     tasks.spawn("follow the metadata", controller::follow::run(Arc::clone(broker)));
     tasks.spawn("monitor", controller::monitor::run(Arc::clone(broker)));
     tasks.spawn("GET cursors", Queues::run(Arc::clone(broker)));

@@ -127,6 +127,10 @@ pub struct Entry {
 /// its segment from ever being too old.
 const TIMESTAMP_AFTER_MAX_MS: i64 = 3_600_000;
 
+/// As a config's value.
+const BATCH_BYTES_MAX: i64 = 64 << 20;
+const _: () = assert!(BATCH_BYTES_MAX.unsigned_abs() == limits::BATCH_BYTES_MAX as u64);
+
 const NO_COMPACTION: &str = "compaction is not built yet";
 const FLUSHED: &str = "every batch is flushed before it is acknowledged";
 
@@ -173,7 +177,7 @@ pub const ENTRIES: &[Entry] = &[
     number(
         "max.message.bytes",
         Kind::Int,
-        (0, max_batch(), |c| &mut c.batch_bytes_max),
+        (0, BATCH_BYTES_MAX, |c| &mut c.batch_bytes_max),
         "The largest record batch that is taken, in bytes.",
     ),
     number(
@@ -293,10 +297,6 @@ pub const ENTRIES: &[Entry] = &[
         "A segment is rolled after this many offsets.",
     ),
 ];
-
-const fn max_batch() -> i64 {
-    limits::BATCH_BYTES_MAX as i64
-}
 
 const fn fixed(
     name: &'static str,

@@ -19,6 +19,9 @@ use super::{
     yaml,
 };
 
+/// Answers to fetches that are on their way to consumers, all connections together.
+pub const ANSWERS_BYTES_MAX: usize = 128 << 20;
+
 /// Variables that begin with `WALRUS_` and are for others: tests and `walrusctl`.
 const FOREIGN_VARIABLES: [&str; 3] = ["WALRUS_PROFILE", "WALRUS_SKIP_BUILD", "WALRUS_LOG_TAIL"];
 
@@ -131,7 +134,8 @@ impl Config {
     /// Bytes that records, requests and answers take at most. Beside them stand the program
     /// itself, indexes of open segments and what each connection and partition needs.
     pub fn memory_bytes_max(&self) -> u64 {
-        self.storage.hot_tail_bytes + self.memory.requests_bytes_max
+        let answers = u64::try_from(ANSWERS_BYTES_MAX).unwrap_or(u64::MAX);
+        self.storage.hot_tail_bytes + self.memory.requests_bytes_max + answers
     }
 
     pub(super) fn listed(&self) -> Vec<Listed> {

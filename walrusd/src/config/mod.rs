@@ -27,7 +27,7 @@ mod yaml;
 pub use flags::{Args, Command, ConfigCommand, Flags};
 pub use kafka::{KafkaEntry, KafkaKind};
 pub use listeners::{AdminConfig, ClientConfig, Host, HostPort, NotAnAddress, RaftConfig};
-pub use load::Config;
+pub use load::{ANSWERS_BYTES_MAX, Config};
 pub use man::man_page;
 pub use node::{ClusterConfig, LogConfig, LogFilter, LogFormat, NodeConfig, Rack};
 pub use print::{Output, keys, print};

@@ -34,7 +34,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         TcpListener::from_std(socket.into())
     };
     open().map_err(|error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot listen for clients on {address}: {error}"))
+        io::Error::new(error.kind(), format!("cannot listen for clients on {address}: {error}\n  next: give --client-host and --client-port an address of this machine that is free"))
     })
 }
 

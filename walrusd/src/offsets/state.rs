@@ -151,7 +151,7 @@ impl Shard {
             let (_, batch) = batch.map_err(|why| OffsetsError(why.to_string()))?;
             let records = Records::decode(batch, limits::INFLATED_BYTES_MAX)
                 .map_err(|why| OffsetsError(why.to_string()))?;
-            for record in records.iter() {
+            for record in &records {
                 let record = record.map_err(|why| OffsetsError(why.to_string()))?;
                 count += 1;
                 let Some(key) = record.key.and_then(Key::decode) else { continue };
@@ -174,10 +174,10 @@ impl Shard {
         }
         match self.write_anew(broker, partition).await {
             Ok(log_start) => {
-                info!(partition = %partition.id(), %log_start, live, "committed offsets were written anew")
+                info!(partition = %partition.id(), %log_start, live, "committed offsets were written anew");
             }
             Err(why) => {
-                warn!(partition = %partition.id(), %why, "committed offsets were not written anew")
+                warn!(partition = %partition.id(), %why, "committed offsets were not written anew");
             }
         }
     }

@@ -161,7 +161,7 @@ fn producers_before(
                 }
                 Ok(_) => warn!(segment = %segment_id(id, *link), "a state file is of another end"),
                 Err(why) => {
-                    warn!(segment = %segment_id(id, *link), %why, "a state file is unreadable")
+                    warn!(segment = %segment_id(id, *link), %why, "a state file is unreadable");
                 }
             }
         }

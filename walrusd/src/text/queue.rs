@@ -184,7 +184,7 @@ impl Queue {
             }
             let records = Records::decode(batch, limits::INFLATED_BYTES_MAX);
             let records = records.map_err(|why| damaged(&why))?;
-            for record in records.iter() {
+            for record in &records {
                 let record = record.map_err(|why| damaged(&why))?;
                 if record.offset >= from {
                     let entry = Bytes::copy_from_slice(record.value.unwrap_or_default());

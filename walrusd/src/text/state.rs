@@ -7,7 +7,7 @@ use crate::broker::{Broker, TopicView};
 
 /// Partition 0 of a topic: the open segment's number and leader, the sealed ones with their ends,
 /// who led each; beside it every partition's marks.
-pub fn of(broker: &Broker, topic: &TopicView) -> String {
+pub(super) fn of(broker: &Broker, topic: &TopicView) -> String {
     let mut partitions = Vec::new();
     for (index, chain) in topic.topic.partitions() {
         partitions.push(json!({
