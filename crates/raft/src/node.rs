@@ -252,7 +252,6 @@ fn open_files(
     };
     identity::settle(&disk, dir, identity, log_is_there)?;
     disk.create_dir_all(&wal_dir).map_err(at)?;
-    disk.sync_dir(dir).map_err(at)?;
     let (log, opened) = LogStore::open(Arc::clone(&disk), &wal_dir, config)?;
     let snapshots = Snapshots::new(disk, dir);
     let newest = snapshots.newest()?;

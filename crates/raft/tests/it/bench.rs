@@ -41,3 +41,33 @@ fn proposals_per_second_alone_and_with_64_under_way() {
     println!("restart to leader: {:?}", life.opened);
     life.stop();
 }
+
+/// Wake-ups of all threads of this process, and its resident bytes.
+fn wakeups_and_rss() -> (u64, u64) {
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0_u64)
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let wakeups = tasks.map(|task| {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status"));
+        field(&status.unwrap_or_default(), "voluntary_ctxt_switches")
+    });
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    (wakeups.sum(), field(&status, "VmRSS") * 1_024)
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn proposals_none_an_idle_member_wakes_up_seldom() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (_, rss_before) = wakeups_and_rss();
+    let life = start(real_disk(), folder.path(), IDENTITY, RaftConfig::default()).unwrap();
+    life.propose(&register(1)).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let (before, rss) = wakeups_and_rss();
+    std::thread::sleep(Duration::from_secs(5));
+    let (after, _) = wakeups_and_rss();
+    println!("{} wake-ups in 5 s, {} KiB more resident", after - before, (rss - rss_before) >> 10);
+    life.stop();
+}

@@ -6,44 +6,41 @@ use std::sync::{
 };
 
 use walrus_metadata::{Command, Reply};
-use walrus_storage::disk::SimDisk;
+use walrus_storage::disk::{SimDisk, SimFaults};
 
 use crate::world::{IDENTITY, ids_handed_out, register, sim_dir, small, start};
 
-/// Runs a node on `disk` until it answered `proposals` more, cuts the power while others are under
-/// way, and answers the disk as the next boot sees it with how many were answered before the cut.
+/// Runs a node on `disk` with four proposals at a time. When one of its proposers was answered
+/// often enough the power goes, before anything else happens; answers the disk as the next boot
+/// sees it, and how many proposals had been answered by then.
 fn life_and_cut(disk: &SimDisk, seed: u64, incarnation: u64) -> (SimDisk, i64) {
     let life = start(Arc::new(disk.clone()), &sim_dir(), IDENTITY, small()).unwrap();
     life.propose(&register(incarnation)).unwrap();
-    let target = 20 + i64::try_from(seed % 90).unwrap();
+    disk.set_faults(SimFaults { waits_max: 8, ..SimFaults::default() });
     let answered = AtomicI64::new(0);
     let done = AtomicBool::new(false);
+    let propose = || async {
+        match life.node.propose(&Command::ProducerIds).await {
+            Ok(Reply::ProducerIds(Ok(_))) => answered.fetch_add(1, Ordering::SeqCst) + 1,
+            other => panic!("seed {seed}: {other:?}, {:?}", life.node.wal_stats()),
+        }
+    };
     let cut = life.runtime.block_on(async {
-        let proposers = (0..4).map(|_| async {
+        let others = (0..3).map(|_| async {
             while !done.load(Ordering::SeqCst) {
-                match life.node.propose(&Command::ProducerIds).await {
-                    Ok(Reply::ProducerIds(Ok(_))) => {
-                        answered.fetch_add(1, Ordering::SeqCst);
-                    }
-                    other => {
-                        let (wal, raft) = (life.node.wal_stats(), life.node.metrics());
-                        panic!("seed {seed}: {other:?}, {wal:?}, {raft}")
-                    }
-                }
+                propose().await;
             }
         });
         let cutter = async {
-            while answered.load(Ordering::SeqCst) < target {
-                tokio::task::yield_now().await;
+            for _ in 0..5 + seed % 20 {
+                propose().await;
             }
-            // Counted first: what is answered during the cut may or may not be on the disk.
-            let before = answered.load(Ordering::SeqCst);
+            let before = propose().await;
             let cut = disk.power_cut();
             done.store(true, Ordering::SeqCst);
             (cut, before)
         };
-        let (cut, _) = futures::future::join(cutter, futures::future::join_all(proposers)).await;
-        cut
+        futures::future::join(cutter, futures::future::join_all(others)).await.0
     });
     life.kill();
     cut
