@@ -114,19 +114,22 @@ fn one(topic: &MetadataRequestTopic, version: i16) -> Wanted {
 
 /// Makes the topics that are named and not there; says why for those that were not made.
 async fn make_missing(broker: &Arc<Broker>, wanted: &[Wanted]) -> BTreeMap<TopicName, Refusal> {
-    let metadata = broker.metadata();
-    let missing: Vec<TopicName> = wanted
-        .iter()
-        .filter_map(|one| match one {
-            Wanted::Name(name) if metadata.topic_named(name).is_none() => Some(name.clone()),
-            Wanted::Name(_) | Wanted::Id(_) | Wanted::Unsupported(_) => None,
-        })
-        .collect();
+    let missing = missing(&broker.metadata(), wanted);
     if missing.is_empty() {
         return BTreeMap::new();
     }
     let made = topics::make_with_defaults(broker, &missing).await;
     missing.into_iter().zip(made).filter_map(|(name, made)| Some((name, made.err()?))).collect()
+}
+
+/// The brokers' own topics are made by brokers, who know how many partitions they need.
+fn missing(metadata: &Metadata, wanted: &[Wanted]) -> Vec<TopicName> {
+    let missing = wanted.iter().filter_map(|one| match one {
+        Wanted::Name(name) if topics::is_internal(name) => None,
+        Wanted::Name(name) if metadata.topic_named(name).is_none() => Some(name.clone()),
+        Wanted::Name(_) | Wanted::Id(_) | Wanted::Unsupported(_) => None,
+    });
+    missing.collect()
 }
 
 fn answer(
@@ -191,6 +194,14 @@ mod tests {
     fn a_topic_that_is_named_often_is_answered_once() {
         let wanted = wanted(&ask(&["a", "b", "a", "a"], &[Uuid::max(), Uuid::max()]), 12).unwrap();
         assert_eq!(wanted.len(), 3, "{wanted:?}");
+    }
+
+    #[test]
+    fn what_is_missing_is_made_unless_it_belongs_to_the_brokers() {
+        let World { metadata, .. } = World::with_topics(&[("there", 2)]);
+        let request = ask(&["there", "b", "__consumer_offsets", "a"], &[Uuid::max()]);
+        let missing = missing(&metadata, &wanted(&request, 12).unwrap());
+        assert_eq!(missing.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["b", "a"]);
     }
 
     #[test]
