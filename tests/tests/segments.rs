@@ -127,9 +127,9 @@ fn a_full_disk_refuses_producers_and_nobody_else() -> Result<()> {
     assert_eq!(client.ask(b"PUT t before")?, b"OK");
     assert!(node.terminate()?.success());
     drop(node);
-    // A reserve that no disk here has: the disk counts as full.
+    // The largest reserve there may be: unless a disk has more room, it counts as full.
     let file = folder.path().join("walrusd.yaml");
-    std::fs::write(&file, "storage:\n  disk-reserve-bytes: 1099511627776000\n")?;
+    std::fs::write(&file, "storage:\n  disk-reserve-bytes: 1TiB\n")?;
     let settings = NodeSettings::default().flag("--config", file.display());
     let node = Node::start(&data, settings)?;
     let mut client = TextClient::connect(node.client_address())?;

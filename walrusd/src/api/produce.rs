@@ -22,7 +22,7 @@ use walrus_wire::kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Head, codes::Refusal};
+use super::{Head, codes::Refusal, topics};
 use crate::{
     broker::{Broker, TopicView},
     net::replies::Reply,
@@ -98,6 +98,10 @@ async fn append(
     let topic = topic.ok_or_else(|| {
         Refusal::new(ResponseError::UnknownTopicOrPartition, "there is no topic of that name")
     })?;
+    if topics::is_internal(&topic.topic.name) {
+        let why = "the broker alone writes to its internal topics";
+        return Err(Refusal::new(ResponseError::InvalidTopicException, why));
+    }
     let partition = broker.partition(topic, data.index).await.map_err(|why| Refusal::from(&why))?;
     let bytes = data.records.unwrap_or_default();
     let now = broker.clock.now();
