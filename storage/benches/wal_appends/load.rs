@@ -29,6 +29,9 @@ pub(crate) struct Measured {
     pub(crate) per_second: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    /// Processor time of the whole process for each append: it says more than the rate where
+    /// others use the machine too.
+    pub(crate) cpu_us: f64,
 }
 
 type Run = Box<dyn Fn(&Path, usize, Duration) -> Measured>;
@@ -77,16 +80,16 @@ pub(crate) fn run_rounds(cases: &mut [Case]) {
 /// A table with each case's share of what `reference` reached, then the raw numbers as JSON.
 pub(crate) fn print(cases: &[Case], reference: &str) {
     println!(
-        "{:<24}{:>8}{:>12}{:>9}{:>9}{:>8}",
-        "engine", "writers", "appends/s", "p50 us", "p99 us", "ratio"
+        "{:<24}{:>8}{:>12}{:>9}{:>9}{:>8}{:>8}",
+        "engine", "writers", "appends/s", "p50 us", "p99 us", "cpu us", "ratio"
     );
     for case in cases {
-        let Measured { per_second, p50_us, p99_us } = case.median();
+        let Measured { per_second, p50_us, p99_us, cpu_us } = case.median();
         let base =
             cases.iter().find(|other| other.name == reference && other.writers == case.writers);
         let ratio = base.map_or(0.0, |base| per_second / base.median().per_second);
         println!(
-            "{:<24}{:>8}{per_second:>12.0}{p50_us:>9.0}{p99_us:>9.0}{ratio:>8.2}",
+            "{:<24}{:>8}{per_second:>12.0}{p50_us:>9.0}{p99_us:>9.0}{cpu_us:>8.1}{ratio:>8.2}",
             case.name, case.writers
         );
     }
@@ -94,9 +97,9 @@ pub(crate) fn print(cases: &[Case], reference: &str) {
         .iter()
         .flat_map(|case| case.rounds.iter().map(move |round| (case, round)))
         .map(|(case, round)| {
-            let Measured { per_second, p50_us, p99_us } = round;
+            let Measured { per_second, p50_us, p99_us, cpu_us } = round;
             format!(
-                r#"{{"engine":"{}","writers":{},"appends_per_second":{per_second:.0},"p50_us":{p50_us:.1},"p99_us":{p99_us:.1}}}"#,
+                r#"{{"engine":"{}","writers":{},"appends_per_second":{per_second:.0},"p50_us":{p50_us:.1},"p99_us":{p99_us:.1},"cpu_us":{cpu_us:.2}}}"#,
                 case.name, case.writers
             )
         })
@@ -104,7 +107,29 @@ pub(crate) fn print(cases: &[Case], reference: &str) {
     println!("[{}]", rows.join(",\n "));
 }
 
-fn measured(mut latencies: Vec<Duration>, took: Duration) -> Measured {
+/// When a run began, and how much processor time had been used then.
+pub(crate) struct Begun {
+    at: Instant,
+    cpu_ms: u64,
+}
+
+impl Begun {
+    fn now() -> Self {
+        Self { at: Instant::now(), cpu_ms: cpu_ms() }
+    }
+}
+
+/// Processor time of this process, in milliseconds.
+fn cpu_ms() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let behind_name = stat.rsplit(')').next().unwrap();
+    let ticks = behind_name.split_whitespace().skip(11).take(2);
+    ticks.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum()
+}
+
+fn measured(mut latencies: Vec<Duration>, begun: &Begun) -> Measured {
+    let took = begun.at.elapsed();
+    let cpu_us = (cpu_ms() - begun.cpu_ms) as f64 * 1000.0 / latencies.len().max(1) as f64;
     latencies.sort_unstable();
     let at = |percent: usize| {
         let place = latencies.len() * percent / 100;
@@ -116,6 +141,7 @@ fn measured(mut latencies: Vec<Duration>, took: Duration) -> Measured {
         per_second: latencies.len() as f64 / took.as_secs_f64(),
         p50_us: at(50),
         p99_us: at(99),
+        cpu_us,
     }
 }
 
@@ -127,7 +153,7 @@ pub(crate) fn threads(
 ) -> Measured {
     let append = Arc::new(append);
     let stop = Arc::new(AtomicBool::new(false));
-    let begun = Instant::now();
+    let begun = Begun::now();
     let threads: Vec<_> = (0..writers)
         .map(|writer| {
             let (append, stop) = (Arc::clone(&append), Arc::clone(&stop));
@@ -145,7 +171,7 @@ pub(crate) fn threads(
     thread::sleep(time);
     stop.store(true, Ordering::Relaxed);
     let latencies = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-    measured(latencies, begun.elapsed())
+    measured(latencies, &begun)
 }
 
 fn open(backend: Backend, dir: &Path) -> Wal {
@@ -212,10 +238,10 @@ pub(crate) fn wal_tasks(backend: Backend, dir: &Path, writers: usize, time: Dura
         });
         wal.append(entry(&body), tell).unwrap();
     };
-    let begun = Instant::now();
+    let begun = Begun::now();
     (0..writers).for_each(append);
     let mut latencies = Vec::new();
-    while begun.elapsed() < time {
+    while begun.at.elapsed() < time {
         let (writer, asked, lsn) = done.recv().unwrap();
         latencies.push(asked.elapsed());
         if writer == 0 {
@@ -223,7 +249,7 @@ pub(crate) fn wal_tasks(backend: Backend, dir: &Path, writers: usize, time: Dura
         }
         append(writer);
     }
-    let measured = measured(latencies, begun.elapsed());
+    let measured = measured(latencies, &begun);
     drop(done);
     wal.close();
     measured
@@ -252,8 +278,8 @@ fn bare_groups(dir: &Path, writers: usize, depth: usize, time: Duration) -> Meas
     let (mut at, mut ticket) = (0, 0);
     let mut begun_at = std::collections::HashMap::new();
     let (mut latencies, mut finished) = (Vec::new(), Vec::new());
-    let begun = Instant::now();
-    while begun.elapsed() < time {
+    let begun = Begun::now();
+    while begun.at.elapsed() < time {
         while let Some(buffer) = buffers.pop() {
             begun_at.insert(ticket, Instant::now());
             writer.submit(ticket, 0, buffer, bytes, at).unwrap();
@@ -269,7 +295,7 @@ fn bare_groups(dir: &Path, writers: usize, depth: usize, time: Duration) -> Meas
             buffers.push(group.buffer);
         }
     }
-    let took = begun.elapsed();
+    let measured = measured(latencies, &begun);
     drop(writer);
-    measured(latencies, took)
+    measured
 }

@@ -68,6 +68,15 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// `NotFound` when it must be there and is not, else what the file system says.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
 
+    /// Opens a file for reads that bypass the page cache, where there are such: for what is read
+    /// once and is large. Reads must be of whole pages, into whole [`AlignedBuffer`]s.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such file, else what the file system says.
+    fn open_direct(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path, OpenMode::Read)
+    }
+
     /// Puts `from` in the place of `to`, which may exist.
     ///
     /// # Errors
@@ -177,8 +186,8 @@ pub struct GroupWritten {
 
 /// Writes whole groups durably, several at a time, in no promised order of completion.
 ///
-/// Owned by one thread. The real ones are io_uring (O_DIRECT and RWF_DSYNC) and
-/// pwrite + fdatasync; the simulated one completes in a seeded order.
+/// Owned by one thread. The real ones write past the page cache, through io_uring or with
+/// pwrite, and flush with fdatasync; the simulated one completes in a seeded order.
 pub trait GroupWriter: fmt::Debug + Send {
     /// Opens one more file, which is there and filled; its number is the next one.
     ///

@@ -8,7 +8,7 @@ use super::{
     WalOpenError,
     ring::{FileHeader, Name, Shape, VERSION, check_shape, path_of},
 };
-use crate::disk::{ALIGN_BYTES, Disk, DiskFile, OpenMode};
+use crate::disk::{ALIGN_BYTES, AlignedBuffer, Disk, DiskFile};
 
 /// The files of a ring. Those that were never made are `None`.
 #[derive(Debug)]
@@ -59,9 +59,9 @@ pub(crate) fn find(disk: &dyn Disk, dir: &Path) -> Result<Option<Ring>, WalOpenE
 
 fn examine(disk: &dyn Disk, dir: &Path, index: u32) -> Result<Candidate, WalOpenError> {
     let path = path_of(dir, index);
-    let file = disk.open(&path, OpenMode::Read).map_err(failed("opening", &path))?;
+    let file = disk.open_direct(&path).map_err(failed("opening", &path))?;
     let bytes = file.len_bytes().map_err(failed("measuring", &path))?;
-    let mut page = vec![0; ALIGN_BYTES];
+    let mut page = AlignedBuffer::zeroed(ALIGN_BYTES);
     let read = file.read_at(&mut page, 0).map_err(failed("reading", &path))?;
     let shape = match FileHeader::parse(&page[..read]) {
         FileHeader::Ours { shape, index: says } if says == index => {

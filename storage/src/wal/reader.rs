@@ -2,7 +2,12 @@
 //!
 //! Owns the piece that was read last. Knows no groups beyond where their headers may stand.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{
+    io,
+    ops::Range,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 
 use bytes::Bytes;
 
@@ -10,7 +15,7 @@ use super::{
     format::Header,
     ring::{GROUPS_START, Shape},
 };
-use crate::disk::{ALIGN_BYTES, DiskFile};
+use crate::disk::{ALIGN_BYTES, AlignedBuffer, DiskFile};
 
 /// What is read at once.
 const WINDOW_BYTES: usize = 4 << 20;
@@ -24,30 +29,98 @@ pub(crate) struct Reader {
     shape: Shape,
     window: Bytes,
     window_at: u64,
+    ahead: Option<Ahead>,
+    /// Pages are asked for one by one, not groups.
+    by_page: bool,
+}
+
+/// A piece to be read.
+struct Load {
+    file: Option<Arc<dyn DiskFile>>,
+    at: u64,
+    bytes: usize,
+}
+
+impl Load {
+    fn read(&self) -> io::Result<AlignedBuffer> {
+        let mut window = AlignedBuffer::zeroed(self.bytes);
+        if let Some(file) = &self.file {
+            file.read_at(&mut window, self.at)?;
+        }
+        Ok(window)
+    }
+}
+
+/// A piece that is being read.
+#[derive(Debug)]
+struct Ahead {
+    at: u64,
+    bytes: usize,
+    thread: JoinHandle<io::Result<AlignedBuffer>>,
+}
+
+impl Ahead {
+    fn take(self) -> io::Result<AlignedBuffer> {
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the reading thread panicked")))
+    }
 }
 
 impl Reader {
     pub(crate) const fn new(file: Option<Arc<dyn DiskFile>>, shape: Shape) -> Self {
-        Self { file, shape, window: Bytes::new(), window_at: 0 }
+        Self { file, shape, window: Bytes::new(), window_at: 0, ahead: None, by_page: false }
     }
 
     /// The bytes in `range`, which must lie inside the file's length.
     pub(crate) fn bytes(&mut self, range: Range<u64>) -> io::Result<Bytes> {
         assert!(range.end <= self.shape.file_bytes, "{range:?} is past the file's end");
-        let wanted = usize::try_from(range.end - range.start).expect("a file is at most 1 GiB");
+        let wanted = length(range.end - range.start);
         let window_end = self.window_at + self.window.len() as u64;
         if range.start < self.window_at || range.end > window_end {
-            let left = usize::try_from(self.shape.file_bytes - range.start)
-                .expect("a file is at most 1 GiB");
-            let mut window = vec![0; wanted.max(WINDOW_BYTES).min(left)];
-            if let Some(file) = &self.file {
-                file.read_at(&mut window, range.start)?;
-            }
-            self.window = Bytes::from(window);
+            let window = match self.ahead.take() {
+                Some(ahead) if ahead.at == range.start && ahead.bytes >= wanted => ahead.take()?,
+                _ => self.load(range.start, wanted.max(WINDOW_BYTES)).read()?,
+            };
+            self.window = Bytes::from_owner(window);
             self.window_at = range.start;
+            self.read_ahead();
         }
-        let start = usize::try_from(range.start - self.window_at).expect("it lies in the window");
+        let start = length(range.start - self.window_at);
         Ok(self.window.slice(start..start + wanted))
+    }
+
+    /// What is to be read at `at`, no more than the file has.
+    fn load(&self, at: u64, bytes: usize) -> Load {
+        let left = length(self.shape.file_bytes - at);
+        Load { file: self.file.clone(), at, bytes: bytes.min(left) }
+    }
+
+    /// Starts reading the piece that will probably be asked for next, while this one is used.
+    fn read_ahead(&mut self) {
+        let at = self.next_window();
+        if at < self.shape.file_bytes && self.file.is_some() {
+            let load = self.load(at, WINDOW_BYTES);
+            let bytes = load.bytes;
+            let thread = thread::Builder::new().name("wal-read".to_owned());
+            // Without a thread the piece is read when it is asked for.
+            self.ahead =
+                thread.spawn(move || load.read()).ok().map(|thread| Ahead { at, bytes, thread });
+        }
+    }
+
+    /// Where the first group begins that does not lie whole in the window; its end when pages
+    /// are looked at one by one, or when there are no groups to follow.
+    fn next_window(&self) -> u64 {
+        let end = self.window_at + self.window.len() as u64;
+        let mut at = self.window_at;
+        while !self.by_page && at < end {
+            let page = &self.window[length(at - self.window_at)..];
+            let Some(header) = Header::parse(page, self.shape.ring_id) else { break };
+            if at + u64::from(header.bytes) > end {
+                return if at > self.window_at { at } else { end };
+            }
+            at += u64::from(header.bytes);
+        }
+        end
     }
 
     /// The header at `at`, when a whole group of that length would fit there.
@@ -63,7 +136,7 @@ impl Reader {
     /// The header of the file's first group. Reads one page and keeps nothing.
     pub(crate) fn first_header(&self) -> io::Result<Option<Header>> {
         let Some(file) = &self.file else { return Ok(None) };
-        let mut page = vec![0; ALIGN_BYTES];
+        let mut page = AlignedBuffer::zeroed(ALIGN_BYTES);
         file.read_at(&mut page, GROUPS_START)?;
         let header = Header::parse(&page, self.shape.ring_id);
         Ok(header.filter(|header| GROUPS_START + u64::from(header.bytes) <= self.shape.file_bytes))
@@ -75,6 +148,7 @@ impl Reader {
         mut at: u64,
         each: &mut dyn FnMut(u64, Header) -> Next,
     ) -> io::Result<()> {
+        self.by_page = true;
         while at < self.shape.file_bytes && self.file.is_some() {
             if let Some(header) = self.header(at)?
                 && each(at, header) == Next::Stop
@@ -92,4 +166,9 @@ impl Reader {
 pub(crate) enum Next {
     Go,
     Stop,
+}
+
+/// A length inside a ring file.
+fn length(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("a ring file is at most 1 GiB")
 }
