@@ -1,6 +1,6 @@
 //! Durable 1 KiB appends per second, beside the crate `walrus-rust` 0.2.0 that flushes each one.
 //!
-//! `cargo run --release` in this folder. Every writer is a thread here, for both: that crate has
+//! `WALRUS_QUIET=1 cargo run --release` in this folder. Every writer is a thread here, for both: that crate has
 //! no other way to wait. Each of its writers has a topic of its own, as its own benchmark does.
 
 #[path = "../../benches/wal_appends/load.rs"]
@@ -13,10 +13,8 @@ use walrus_rust::{FsyncSchedule, ReadConsistency, Walrus};
 use walrus_storage::disk::Backend;
 
 fn walrus_rust(dir: &Path, writers: usize, time: Duration) -> Measured {
-    // SAFETY: no other thread of this process runs yet; the crate takes its folder from here.
-    unsafe { std::env::set_var("WALRUS_DATA_DIR", dir) };
-    // SAFETY: as above.
-    unsafe { std::env::set_var("WALRUS_QUIET", "1") };
+    // It keeps its files in `wal_files` of the current folder.
+    std::env::set_current_dir(dir).unwrap();
     let consistency = ReadConsistency::AtLeastOnce { persist_every: 1000 };
     let walrus =
         Walrus::with_consistency_and_schedule(consistency, FsyncSchedule::SyncEach).unwrap();
