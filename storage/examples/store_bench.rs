@@ -3,17 +3,20 @@
 //! `cargo run --release -p walrus-storage --example store_bench -- DIR [SECONDS] [MIB_PER_SECOND]`
 //!
 //! Appends batches of 16 KiB to 6 and then to 1,000 segments, as fast as it may or at a rate, and
-//! reads the first segments back in order. Prints throughput, CPU seconds for each GB, and the
-//! greatest memory of the process.
+//! reads the first segments back in order. Then one batch to each of 5,000 segments, and how long
+//! a start takes after a crash and after a clean end. Prints throughput, CPU seconds for each GB,
+//! and the greatest memory of the process.
 
 #![expect(clippy::print_stdout, reason = "it is a program for people")]
 
 use std::{
     path::Path,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Wake, Waker},
     time::{Duration, Instant},
 };
 
@@ -55,6 +58,73 @@ fn main() {
         drop(store);
         std::fs::remove_dir_all(&dir).expect("the folder is ours");
     }
+    many(&Path::new(&dir).join("many"));
+}
+
+/// Many partitions that are mostly idle.
+fn many(dir: &Path) {
+    const SEGMENTS: i32 = 5000;
+    let open = || {
+        let begun = Instant::now();
+        let disk = Arc::new(RealDisk::new(Backend::Auto));
+        let (store, opened) =
+            Store::open(disk, dir, StoreConfig::default()).expect("the folder is usable");
+        println!(
+            "  opened in {:?}, the WAL in {:?}: {} segments, {} bytes written again",
+            begun.elapsed(),
+            opened.wal.took,
+            opened.segments,
+            opened.bytes
+        );
+        store
+    };
+    let store = open();
+    let mut handles: Vec<Arc<Segment>> = (0..SEGMENTS).map(|n| store.segment(id(n))).collect();
+    let before = memory();
+    append_to_each(&handles);
+    println!(
+        "{SEGMENTS} segments with a batch each: {} KiB more memory",
+        (memory() - before) >> 10
+    );
+    drop((handles, store));
+    let store = open();
+    let begun = Instant::now();
+    handles = (0..SEGMENTS).map(|n| store.segment(id(n))).collect();
+    let ends = handles.iter().filter(|segment| segment.end().is_ok_and(|end| end.0 == 1)).count();
+    println!("  {ends} ends known in {:?} after a crash", begun.elapsed());
+    drop(handles);
+    store.close().expect("it ends cleanly");
+    let store = open();
+    let begun = Instant::now();
+    handles = (0..SEGMENTS).map(|n| store.segment(id(n))).collect();
+    let ends = handles.iter().filter(|segment| segment.end().is_ok_and(|end| end.0 == 1)).count();
+    println!("  {ends} ends known in {:?} after a clean end", begun.elapsed());
+    let size = |handles: &[Arc<Segment>]| handles.iter().map(|h| h.memory_bytes()).sum::<usize>();
+    let in_use = size(&handles) / handles.len();
+    std::thread::sleep(Duration::from_secs(16));
+    println!(
+        "  {in_use} bytes a handle in use, {} idle, {} files open",
+        size(&handles) / handles.len(),
+        store.stats().open_files
+    );
+    drop((handles, store));
+    std::fs::remove_dir_all(dir).expect("the folder is ours");
+}
+
+fn append_to_each(handles: &[Arc<Segment>]) {
+    let done = Arc::new(AtomicU64::new(0));
+    for segment in handles {
+        let mut one = batch::build(&batch::plain_header(1), &[7; 200]);
+        batch::set_place(&mut one, Offset::ZERO, segment.id().epoch);
+        let done = Arc::clone(&done);
+        let count = Box::new(move |_| {
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+        segment.append(one.into(), count).expect("there is room");
+    }
+    while done.load(Ordering::Relaxed) < handles.len() as u64 {
+        std::thread::sleep(Duration::from_micros(100));
+    }
 }
 
 fn write(store: &Store, segments: i32, seconds: u64, rate: u64) {
@@ -66,6 +136,7 @@ fn write(store: &Store, segments: i32, seconds: u64, rate: u64) {
     let (mut bytes, mut busy) = (0u64, 0u64);
     while begun.elapsed() < Duration::from_secs(seconds) {
         for (number, segment) in handles.iter().enumerate() {
+            wait_for_room(store);
             let offset = segment.end().expect("it is open");
             let mut one = template.clone();
             batch::set_place(&mut one, offset, segment.id().epoch);
@@ -112,6 +183,24 @@ fn write(store: &Store, segments: i32, seconds: u64, rate: u64) {
     );
 }
 
+/// What a broker awaits before it appends.
+fn wait_for_room(store: &Store) {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut room = pin!(store.room());
+    while room.as_mut().poll(&mut context).is_pending() {
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+}
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 fn read(store: &Store, segments: i32) {
     let (begun, cpu) = (Instant::now(), cpu());
     let (mut bytes, mut waited) = (0u64, 0u64);
@@ -156,8 +245,17 @@ fn cpu() -> f64 {
 
 /// The greatest resident memory so far, in bytes.
 fn memory_max() -> u64 {
+    memory_as("VmHWM:")
+}
+
+/// Resident memory now, in bytes.
+fn memory() -> u64 {
+    memory_as("VmRSS:")
+}
+
+fn memory_as(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
     kib.unwrap_or(0) << 10
 }

@@ -101,6 +101,21 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// What the file system says; the names may or may not be durable then.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// As [`Disk::sync_dir`] for many, in order, with as few flushes as the system allows. Those
+    /// that are not there any more are passed over.
+    ///
+    /// # Errors
+    /// What the file system says; any of the names may or may not be durable then.
+    fn sync_dirs(&self, dirs: &[PathBuf]) -> io::Result<()> {
+        for dir in dirs {
+            match self.sync_dir(dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                synced => synced?,
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the bytes of many files durable with as few flushes as the system allows.
     ///
     /// # Errors

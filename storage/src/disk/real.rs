@@ -8,7 +8,7 @@ use std::{
     io,
     os::{
         fd::{AsFd as _, BorrowedFd},
-        unix::fs::{FileExt as _, OpenOptionsExt as _},
+        unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
     sync::{
@@ -100,6 +100,23 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn sync_dirs(&self, dirs: &[PathBuf]) -> io::Result<()> {
+        let mut there = Vec::with_capacity(dirs.len());
+        for dir in dirs {
+            match fs::metadata(dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                found => there.push((dir, found?.dev())),
+            }
+        }
+        if let [(first, device), rest @ ..] = &there[..]
+            && there.len() >= SYNCFS_FILES_MIN
+            && rest.iter().all(|(_, other)| other == device)
+        {
+            return Ok(syncfs(&File::open(first)?)?);
+        }
+        there.iter().try_for_each(|(dir, _)| self.sync_dir(dir))
     }
 
     fn sync_files(&self, files: &[Arc<dyn DiskFile>]) -> io::Result<()> {

@@ -32,7 +32,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             wal: WalConfig::default(),
-            tail_bytes_max: 64 << 20,
+            tail_bytes_max: 32 << 20,
             flush_bytes: 8 << 20,
             flush_age_ms: 200,
             checkpoint_bytes: 64 << 20,

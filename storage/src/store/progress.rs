@@ -103,7 +103,12 @@ impl Progress {
 
     /// A segment took memory that it should give back some day.
     pub(crate) fn loaded(&self, id: SegmentId) {
-        self.inbox.lock().loaded.push(id);
+        let mut inbox = self.inbox.lock();
+        inbox.loaded.push(id);
+        // A writer with nothing to do waits for ever: then it has to set its clock.
+        if inbox.loaded.len() == 1 {
+            self.wake.notify_all();
+        }
     }
 
     /// A name in this directory went away.
@@ -134,6 +139,7 @@ impl Progress {
         let mut inbox = self.inbox.lock();
         let quiet = |inbox: &mut Inbox| {
             let nothing = inbox.dirty.is_empty() && inbox.dirs.is_empty();
+            let nothing = nothing && (inbox.loaded.is_empty() || patience.is_some());
             nothing && !inbox.nudged && !inbox.stop
         };
         match patience {

@@ -76,8 +76,8 @@ pub(super) struct Replay<'a> {
 /// A segment that has entries in the WAL.
 #[derive(Debug)]
 struct Recovering {
-    /// How long its log was when recovery came to it.
-    file_bytes: u64,
+    /// How long its log was when recovery first opened it.
+    file_bytes: Option<u64>,
     /// Its first retained entry's place: the log was durable up to here.
     first: Spot,
     end: Spot,
@@ -166,15 +166,10 @@ impl<'a> Replay<'a> {
     }
 
     /// The segment's gathering, begun with an entry that lies at `spot`.
-    fn segment(&mut self, id: SegmentId, spot: Spot) -> io::Result<&mut Recovering> {
+    fn segment(&mut self, id: SegmentId, spot: Spot) -> &mut Recovering {
         let interval = self.config.index_interval_bytes;
-        let file_bytes = if self.segments.contains_key(&id) {
-            0
-        } else {
-            self.files.get(id)?.map_or(Ok(0), |file| file.len_bytes())?
-        };
-        Ok(self.segments.entry(id).or_insert_with(|| Recovering {
-            file_bytes,
+        self.segments.entry(id).or_insert_with(|| Recovering {
+            file_bytes: None,
             first: spot,
             end: spot,
             index: Index::new(spot.position, interval),
@@ -183,7 +178,7 @@ impl<'a> Replay<'a> {
             batches: Vec::new(),
             batches_at: spot.position,
             gaps: Vec::new(),
-        }))
+        })
     }
 
     fn append(
@@ -194,7 +189,7 @@ impl<'a> Replay<'a> {
         body: &ReplayedBody<'_>,
     ) -> io::Result<()> {
         self.arrive(id, spot)?;
-        let segment = self.segment(id, spot)?;
+        let segment = self.segment(id, spot);
         segment.index.note(spot);
         segment.end = match body {
             ReplayedBody::Intact(batch) => {
@@ -217,7 +212,7 @@ impl<'a> Replay<'a> {
             let why = "its entry in the write-ahead log is damaged";
             segment.gaps.push(Gap { from: Some(from), to, why });
             self.write_out(id)?;
-            self.segment(id, spot)?.batches_at = to.position;
+            self.segment(id, spot).batches_at = to.position;
             return Ok(());
         }
         self.buffered += to.position - from.position;
@@ -229,12 +224,12 @@ impl<'a> Replay<'a> {
 
     /// An entry lies at `spot`: notes what is missing when that is not where the last one ended.
     fn arrive(&mut self, id: SegmentId, spot: Spot) -> io::Result<()> {
-        let end = self.segment(id, spot)?.end;
+        let end = self.segment(id, spot).end;
         if end.position == spot.position && end.offset == spot.offset {
             return Ok(());
         }
         self.write_out(id)?;
-        let segment = self.segment(id, spot)?;
+        let segment = self.segment(id, spot);
         if spot.position < end.position {
             // The entry of a cut was lost.
             segment.index.cut(spot.position);
@@ -249,13 +244,13 @@ impl<'a> Replay<'a> {
     }
 
     fn cut(&mut self, id: SegmentId, spot: Spot, sealed: bool) -> io::Result<()> {
-        let end = self.segment(id, spot)?.end;
+        let end = self.segment(id, spot).end;
         if spot.position > end.position {
             self.arrive(id, spot)?;
         } else {
             self.write_out(id)?;
         }
-        let segment = self.segment(id, spot)?;
+        let segment = self.segment(id, spot);
         segment.end = spot;
         segment.batches_at = spot.position;
         segment.index.cut(spot.position);
@@ -324,21 +319,18 @@ impl<'a> Replay<'a> {
         let piece = batches.concat();
         segment.batches_at = at + in_file(piece.len());
         let file = self.log(id)?;
+        let bytes = file.len_bytes()?;
+        if let Some(segment) = self.segments.get_mut(&id) {
+            segment.file_bytes.get_or_insert(bytes);
+        }
         file.write_at(&piece, at)?;
         self.written += in_file(piece.len());
-        self.sync_some()
+        self.unsynced.close_some(self.config.open_files_max);
+        Ok(())
     }
 
     fn log(&mut self, id: SegmentId) -> io::Result<Arc<dyn crate::disk::DiskFile>> {
         self.unsynced.log(&**self.disk, self.files, (self.dir, id)).map_err(io_error)
-    }
-
-    /// Keeps the number of open files within its bound.
-    fn sync_some(&mut self) -> io::Result<()> {
-        if self.unsynced.files() < self.config.open_files_max {
-            return Ok(());
-        }
-        std::mem::take(&mut self.unsynced).sync(&**self.disk).map_err(io_error)
     }
 
     /// After the last entry: brings every log to its length and says what each segment is.
@@ -356,18 +348,24 @@ impl<'a> Replay<'a> {
         let Recovering { file_bytes, first, end, index, sealed, was_cut, .. } = segment;
         let mut gaps = segment.gaps;
         let mut damage = Vec::new();
-        if end.position > 0 || was_cut {
+        // Most files are as long as they should be with what was written to them.
+        let as_it_should = file_bytes
+            .is_some_and(|bytes| first.position <= bytes && bytes <= end.position)
+            && !was_cut
+            && gaps.is_empty();
+        if first.position == 0 {
+            // No checkpoint has covered the file's first byte: nor its name, then, which the
+            // process that ended may have made.
+            self.unsynced.add_dirs(self.dir, &path::partition_dir(self.dir, id.partition));
+        }
+        if !as_it_should && (end.position > 0 || was_cut) {
             let file = self.log(id)?;
-            if first.position == 0 {
-                // No checkpoint has covered the file's first byte: nor its name, then, which the
-                // process that ended may have made.
-                self.unsynced.add_dirs(self.dir, &path::partition_dir(self.dir, id.partition));
-            }
-            if file_bytes < first.position {
+            let bytes = file.len_bytes()?;
+            if file_bytes.unwrap_or(bytes) < first.position {
                 let why = "the log is shorter than the write-ahead log says it was made durable";
                 gaps.push(Gap { from: None, to: first, why });
             }
-            if file.len_bytes()? != end.position {
+            if bytes != end.position {
                 file.set_len_bytes(end.position)?;
             }
             for gap in gaps {
@@ -379,7 +377,7 @@ impl<'a> Replay<'a> {
                     damage.push(Damage { segment: id, from, to, why: gap.why });
                 }
             }
-            self.sync_some()?;
+            self.unsynced.close_some(self.config.open_files_max);
         }
         let mut work = Work::at_rest(end.position, self.config.index_interval_bytes);
         work.index = index;

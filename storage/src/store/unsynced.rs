@@ -18,11 +18,16 @@ use crate::{
     store::files::OpenFiles,
 };
 
+/// How many files are flushed together.
+const FILES_AT_ONCE: usize = 512;
+
 /// What the next checkpoint makes durable.
 #[derive(Debug, Default)]
 pub(super) struct Unsynced {
-    files: BTreeMap<PathBuf, Arc<dyn DiskFile>>,
+    /// Without a handle where too many would be open: opened again when it is flushed.
+    files: BTreeMap<PathBuf, Option<Arc<dyn DiskFile>>>,
     dirs: BTreeSet<PathBuf>,
+    open: usize,
 }
 
 impl Unsynced {
@@ -30,9 +35,19 @@ impl Unsynced {
         self.files.is_empty() && self.dirs.is_empty()
     }
 
-    /// How many files it keeps open.
+    /// How many files it holds.
     pub(super) fn files(&self) -> usize {
         self.files.len()
+    }
+
+    /// Closes files when more than `files_max` are open. Only recovery, which may come to very
+    /// many and must not wait for flushes, does so: the kernel tells an error that nobody has
+    /// seen to whoever opens the file next.
+    pub(super) fn close_some(&mut self, files_max: usize) {
+        if self.open > files_max {
+            self.files.values_mut().for_each(|file| *file = None);
+            self.open = 0;
+        }
     }
 
     /// The log of a segment, to be written to; made with its directories when it is not there.
@@ -49,7 +64,7 @@ impl Unsynced {
             Some(file) => file,
             None => files.keep(id, self.make(disk, dir, &path)?),
         };
-        self.files.insert(path, Arc::clone(&file));
+        self.add(path, Arc::clone(&file));
         Ok(file)
     }
 
@@ -75,7 +90,9 @@ impl Unsynced {
 
     /// A file beside a log was written.
     pub(super) fn add(&mut self, path: PathBuf, file: Arc<dyn DiskFile>) {
-        self.files.insert(path, file);
+        if !matches!(self.files.insert(path, Some(file)), Some(Some(_))) {
+            self.open += 1;
+        }
     }
 
     /// Names in `lowest`, and its own and those above it up to `dir`, may be new.
@@ -91,21 +108,27 @@ impl Unsynced {
 
     /// Makes all of it durable.
     pub(super) fn sync(self, disk: &dyn Disk) -> Result<(), StoreFailed> {
-        let Self { files, dirs } = self;
-        let first = files.keys().next().cloned().unwrap_or_default();
-        let files: Vec<_> = files.into_values().collect();
-        if !files.is_empty() {
-            disk.sync_files(&files).map_err(|source| failed(&first, "flushed", source))?;
+        let Self { files, dirs, open: _ } = self;
+        let files: Vec<_> = files.into_iter().collect();
+        for some in files.chunks(FILES_AT_ONCE) {
+            let mut opened = Vec::with_capacity(some.len());
+            for (path, file) in some {
+                match file {
+                    Some(file) => opened.push(Arc::clone(file)),
+                    None => match disk.open(path, OpenMode::ReadWrite) {
+                        // It was pruned since.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        file => opened.push(file.map_err(|source| failed(path, "opened", source))?),
+                    },
+                }
+            }
+            let synced = if opened.is_empty() { Ok(()) } else { disk.sync_files(&opened) };
+            synced.map_err(|source| failed(&some[0].0, "flushed", source))?;
         }
         // From the top: a directory's name before the names in it.
-        for dir in dirs {
-            match disk.sync_dir(&dir) {
-                // It was removed since, with all that was in it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                synced => synced.map_err(|source| failed(&dir, "flushed", source))?,
-            }
-        }
-        Ok(())
+        let dirs: Vec<PathBuf> = dirs.into_iter().collect();
+        let first = dirs.first().cloned().unwrap_or_default();
+        disk.sync_dirs(&dirs).map_err(|source| failed(&first, "flushed", source))
     }
 }
 
