@@ -128,7 +128,7 @@ pub struct Entry {
 const TIMESTAMP_AFTER_MAX_MS: i64 = 3_600_000;
 
 /// As a config's value.
-const BATCH_BYTES_MAX: i64 = 64 << 20;
+const BATCH_BYTES_MAX: i64 = 32 << 20;
 const _: () = assert!(BATCH_BYTES_MAX.unsigned_abs() == limits::BATCH_BYTES_MAX as u64);
 
 const NO_COMPACTION: &str = "compaction is not built yet";
@@ -467,7 +467,7 @@ pub(crate) mod tests {
         for (name, value, part) in [
             ("retention.ms", "-2", "from -1"),
             ("retention.ms", "soon", "a whole number"),
-            ("max.message.bytes", "99999999999", "to 67108864"),
+            ("max.message.bytes", "99999999999", "to 33554432"),
             ("message.timestamp.type", "Now", "LogAppendTime"),
             ("cleanup.policy", "compact", "compaction is not built yet"),
             ("cleanup.policy", "delete,compact", "compaction is not built yet"),

@@ -24,8 +24,9 @@ pub const CLIENT_ID_BYTES_MAX: usize = 255;
 /// The largest frame of the text protocol, and so the largest entry it can write.
 pub const TEXT_FRAME_BYTES_MAX: usize = 16 << 20;
 
-/// The largest record batch a topic may allow through `max.message.bytes`.
-pub const BATCH_BYTES_MAX: usize = 64 << 20;
+/// The largest record batch a topic may allow through `max.message.bytes`: half a file of the
+/// default WAL ring, which never splits a batch.
+pub const BATCH_BYTES_MAX: usize = 32 << 20;
 
 /// What one compressed batch may inflate to when the broker must look inside it.
 pub const INFLATED_BYTES_MAX: usize = 256 << 20;

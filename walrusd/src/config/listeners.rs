@@ -168,7 +168,7 @@ impl Section for ClientConfig {
             text_frame_bytes_max,
         } = self;
         let frame_max = u32::try_from(FRAME_BYTES_MAX).expect("100 MiB fits 32 bits");
-        let text_max = u32::try_from(BATCH_BYTES_MAX).expect("64 MiB fits 32 bits");
+        let text_max = u32::try_from(BATCH_BYTES_MAX).expect("a batch limit fits 32 bits");
         vec![
             Setting::new(
                 "client.host",

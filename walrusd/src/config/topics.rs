@@ -96,7 +96,7 @@ impl Section for TopicsConfig {
             message_bytes_max,
             durability,
         } = self;
-        let batch_max = u32::try_from(BATCH_BYTES_MAX).expect("64 MiB fits 32 bits");
+        let batch_max = u32::try_from(BATCH_BYTES_MAX).expect("a batch limit fits 32 bits");
         vec![
             Setting::new(
                 "topics.auto-create",
