@@ -258,9 +258,9 @@ const REFUSED: &[Case<'_>] = &[
     (
         &[],
         &[],
-        "topics:\n  message-bytes-max: 64MiB\n",
+        "storage:\n  wal-ring-bytes: 64MiB\n  hot-tail-bytes: 16MiB\ntopics:\n  message-bytes-max: 16MiB\n",
         &[
-            "w.yaml:2: topics.message-bytes-max is 67108864 and must be at most 33554432, which is half a file of the WAL ring",
+            "w.yaml:5: topics.message-bytes-max is 16777216 and must be at most 4194304, which is half a file of the WAL ring",
         ],
     ),
     (
