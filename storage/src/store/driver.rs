@@ -1,7 +1,10 @@
 //! A store without threads, for the seeded simulation: every step is taken by hand.
 
+use std::sync::Arc;
+
 use super::{
     Store, finish_writing,
+    shared::Shared,
     thread::refresh_reserve,
     writer::{Checkpoint, Writer},
 };
@@ -15,23 +18,46 @@ use crate::{
 #[derive(Debug)]
 pub struct StoreDriver {
     writer: Writer,
-    wal: WalDriver,
+    wal: InlineWal,
     checkpoint: Option<Checkpoint>,
+    _end: End,
+}
+
+/// The WAL's driver. Entries that nobody will write hold segments, and those the WAL: at the end
+/// they are taken out of its queue, as if a crash came right after.
+#[derive(Debug)]
+struct InlineWal(WalDriver);
+
+impl Drop for InlineWal {
+    fn drop(&mut self) {
+        self.0.take(WalStep::Begin);
+    }
+}
+
+/// Dropped last: lets go of segments that nobody will write.
+#[derive(Debug)]
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.progress.forget_all();
+    }
 }
 
 impl StoreDriver {
-    pub(super) const fn new(writer: Writer, wal: WalDriver) -> Self {
-        Self { writer, wal, checkpoint: None }
+    pub(super) fn new(writer: Writer, wal: WalDriver) -> Self {
+        let end = End(Arc::clone(writer.shared()));
+        Self { writer, wal: InlineWal(wal), checkpoint: None, _end: end }
     }
 
     /// Lets the WAL do whatever comes next; whether there was anything.
     pub fn step_wal(&mut self) -> bool {
-        self.wal.step()
+        self.wal.0.step()
     }
 
     /// Lets the WAL do one thing; whether it could be done.
     pub fn take_wal(&mut self, step: WalStep) -> bool {
-        self.wal.take(step)
+        self.wal.0.take(step)
     }
 
     /// Writes everything durable into segment files.
@@ -86,19 +112,17 @@ impl StoreDriver {
     /// # Errors
     /// As [`Store::close`].
     pub fn close(mut self, store: Store) -> Result<(), StoreFailed> {
-        let shared = std::sync::Arc::clone(store.shared());
+        let shared = Arc::clone(store.shared());
         shared.closed.store(true, std::sync::atomic::Ordering::Release);
         // A full ring takes what is queued only behind a checkpoint.
-        while !drain(&shared.wal, &mut self.wal) && shared.wal.failed().is_none() {
+        while !drain(&shared.wal, &mut self.wal.0) && shared.wal.failed().is_none() {
             self.begin_checkpoint()?;
             self.finish_checkpoint()?;
         }
         self.finish_checkpoint()?;
-        let Self { mut writer, mut wal, checkpoint: _ } = self;
-        finish_writing(&mut writer)?;
-        drop(writer);
+        finish_writing(&mut self.writer)?;
         shared.wal.clone().close();
-        drain(&shared.wal, &mut wal);
+        drain(&shared.wal, &mut self.wal.0);
         Ok(())
     }
 

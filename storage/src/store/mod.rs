@@ -221,6 +221,10 @@ impl Drop for Inner {
             self.shared.progress.stop();
             // Not closed cleanly: what the writer still had comes from the WAL at the next start.
             drop(threads.join());
+            // Entries on their way hold segments, and those the WAL: it would never end by itself,
+            // and whoever opens the folder next must be alone with it.
+            self.shared.wal.clone().close();
         }
+        self.shared.progress.forget_all();
     }
 }

@@ -134,6 +134,13 @@ impl Progress {
         self.wake.notify_all();
     }
 
+    /// Lets go of the segments that nobody will write any more.
+    pub(crate) fn forget_all(&self) {
+        let inbox = std::mem::take(&mut *self.inbox.lock());
+        // A segment's end looks at the store: not under the lock.
+        drop(inbox);
+    }
+
     /// What is new; waits for something up to `patience`, for ever when there is none.
     pub(crate) fn news(&self, patience: Option<Duration>) -> News {
         let mut inbox = self.inbox.lock();
