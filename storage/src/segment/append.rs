@@ -137,9 +137,10 @@ impl Segment {
         // Only what is durable can be cut off, so this never moves back.
         let bytes = position - work.durable;
         work.durable = position;
+        // Counted before the writer can see it: it counts it off again when it is written.
+        self.shared.progress.add_durable(bytes);
         if !work.dirty {
             self.mark_dirty(state);
         }
-        self.shared.progress.add_durable(bytes);
     }
 }
