@@ -1,9 +1,10 @@
 //! Group writes through io_uring: one thread, one ring, a few writes under way.
 //!
 //! Writes bypass the page cache (O_DIRECT). What has completed is made durable by one fdatasync
-//! of the thread itself, while the writes behind it go on. Measured on two busy processors this
-//! acknowledged two to ten times as much as RWF_DSYNC, whose flush is started by a kernel worker
-//! that has to be scheduled first. Drain flags, which hang on such rings, are never used.
+//! of the thread itself, while the writes behind it go on. On two processors that were busy
+//! otherwise this acknowledged two to four times as much as RWF_DSYNC, whose flush is started by a
+//! kernel worker that has to be scheduled first; with less to do beside it the two were within
+//! noise. Drain flags, which hang on such rings, are never used.
 //!
 //! Another thread ends a wait through an eventfd that the ring polls.
 //!
