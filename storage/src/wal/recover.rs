@@ -485,6 +485,7 @@ impl Walk<'_> {
         let leftovers = self.leftovers();
         let Found { unsure, groups, entries, bytes, cut, damage } = self.found;
         let made = self.ring.files.iter().take_while(|file| file.is_some()).count();
+        let released = self.survey.released.min(self.expected);
         let start = Start {
             shape: self.ring.shape,
             run: self.survey.run_max + u32::from(!planted::is("tail-not-cut")),
@@ -493,8 +494,10 @@ impl Walk<'_> {
             at: self.at,
             marked: self.marked,
             last_full: self.last_full,
-            released: self.survey.released.min(self.expected),
-            released_durable: self.released,
+            released,
+            // Files that lie about it, each group in its own way, must not get past the newest
+            // claim, which is what replay began with.
+            released_durable: self.released.min(released),
             turns: self.turns,
             files_ready: u32::try_from(made).expect("a ring has at most 1000 files"),
         };
