@@ -53,7 +53,6 @@ fn index(at: u64) -> usize {
 /// Opens spoilt copies of a valid ring for as long as `go_on` says; answers how many were opened
 /// and how many refused.
 fn open_spoilt(seed: u64, mut go_on: impl FnMut(u32) -> bool) -> (u32, u32) {
-    println!("seed {seed}");
     let mut random = Random(seed);
     let valid = valid();
     let (mut opened, mut refused) = (0, 0);
@@ -71,15 +70,16 @@ fn open_spoilt(seed: u64, mut go_on: impl FnMut(u32) -> bool) -> (u32, u32) {
             Err(_) => refused += 1,
         }
     }
-    println!("{opened} opened, {refused} refused");
     (opened, refused)
 }
 
 #[test]
 fn recovery_answers_whatever_the_files_hold() {
     let seed = std::time::UNIX_EPOCH.elapsed().expect("the clock is past 1970").as_secs();
+    println!("seed {seed}");
     let begun = Instant::now();
     let (opened, refused) = open_spoilt(seed, |_| begun.elapsed() < Duration::from_secs(2));
+    println!("{opened} opened, {refused} refused");
     assert!(opened > 0 && refused > 0);
 }
 
