@@ -352,10 +352,13 @@ impl EventBell {
 
     /// Who rings from now on is heard by the next wait; who rang before is heard by this one's
     /// caller, which looks at its queue after the wait.
+    ///
+    /// The eventfd is emptied first. The other way round, one who rings between the two steps
+    /// has its ring taken away while `rung` stays set, and nobody rings again.
     fn clear(&self) {
-        self.rung.store(false, Ordering::SeqCst);
         // An empty eventfd answers "again", which is as good.
         rustix::io::read(&self.event, &mut [0; 8]).unwrap_or_default();
+        self.rung.store(false, Ordering::SeqCst);
     }
 }
 
@@ -365,5 +368,48 @@ impl Waker for EventBell {
             // Fails only when the counter is full, and then it is rung already.
             rustix::io::write(&self.event, &1u64.to_ne_bytes()).unwrap_or_default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicU32, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_bell_that_counts_as_rung_can_be_heard() {
+        const ROUNDS: u32 = 50_000;
+        let (bell, round, answered) =
+            (EventBell::new().unwrap(), AtomicU32::new(0), AtomicU32::new(0));
+        let mut lost = None;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for at in 1..=ROUNDS {
+                    while round.load(Ordering::SeqCst) < at {
+                        std::hint::spin_loop();
+                    }
+                    bell.wake();
+                    answered.store(at, Ordering::SeqCst);
+                }
+            });
+            for at in 1..=ROUNDS {
+                round.store(at, Ordering::SeqCst);
+                bell.clear();
+                while answered.load(Ordering::SeqCst) < at {
+                    std::hint::spin_loop();
+                }
+                let rung = bell.rung.load(Ordering::SeqCst);
+                let heard = rustix::io::read(&bell.event, &mut [0; 8]).is_ok();
+                if rung && !heard {
+                    lost = Some(at);
+                    // Lets the other thread run to its end.
+                    round.store(ROUNDS, Ordering::SeqCst);
+                    break;
+                }
+                bell.rung.store(false, Ordering::SeqCst);
+            }
+        });
+        assert_eq!(lost, None, "in this round the bell was rung, and there was nothing to hear");
     }
 }
