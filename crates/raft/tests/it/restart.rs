@@ -73,7 +73,9 @@ fn a_log_that_turned_its_ring_many_times_is_bounded_and_comes_back() {
     let snapshots = names.filter(|entry| {
         entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("snapshot-")
     });
-    assert!((1..=2).contains(&snapshots.count()), "the two newest snapshots are kept");
+    // Two are kept; a third is there while the newest takes the place of the oldest, and stays
+    // until the next snapshot when the kill came just then.
+    assert!((1..=3).contains(&snapshots.count()), "only the newest snapshots are kept");
     life.stop();
 }
 
