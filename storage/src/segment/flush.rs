@@ -31,13 +31,11 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// Hashes the piece if all before it was.
-    pub(crate) fn hash(&mut self) {
+    /// Hashes the next bytes of the piece, if all before it was hashed.
+    pub(crate) fn hash(&mut self, bytes: &[u8]) {
         if let Some(digest) = &mut self.digest {
-            for batch in &self.batches {
-                digest.hasher.update(batch);
-                digest.position += in_file(batch.len());
-            }
+            digest.hasher.write(bytes);
+            digest.position += in_file(bytes.len());
         }
     }
 }
@@ -204,7 +202,7 @@ impl Segment {
                 end: known.end.offset,
                 bytes: known.end.position,
                 max_timestamp: known.end.max_before,
-                digest: digest.map(|digest| digest.hasher.digest128()).or(known.digest),
+                digest: digest.map(|digest| digest.hasher.finish_128()).or(known.digest),
             }));
         }
         let stored = if at == 0 { 0 } else { work.index.stored };
@@ -246,7 +244,7 @@ impl Segment {
             if let Some(known) = known
                 && let Some(digest) = digest.filter(|d| d.position == known.end.position)
             {
-                known.digest = Some(digest.hasher.digest128());
+                known.digest = Some(digest.hasher.finish_128());
             }
         }
     }

@@ -12,8 +12,8 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use twox_hash::XxHash3_128;
 use walrus_types::{Offset, TimestampMs};
-use xxhash_rust::xxh3::Xxh3;
 
 use super::{index::Index, index::Spot, sizes::in_file};
 
@@ -51,7 +51,7 @@ impl TailBatch {
 
 /// A hash of the log from its first byte to `position`.
 pub(crate) struct Digest {
-    pub(crate) hasher: Box<Xxh3>,
+    pub(crate) hasher: Box<XxHash3_128>,
     pub(crate) position: u64,
 }
 

@@ -33,8 +33,8 @@ const PIECE_BYTES: u64 = 1 << 20;
 const PIECE_BYTES_MIN: u64 = 128 << 10;
 /// Batches below this are copied together; larger ones are written as they are.
 const COPIED_BYTES_MAX: usize = 64 << 10;
-/// How much is copied together.
-const SCRATCH_BYTES: usize = 256 << 10;
+/// The most that is hashed and written at once, and that is copied together.
+const STEP_BYTES: usize = 256 << 10;
 
 /// Which segments are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,8 +162,8 @@ impl Writer {
                 file.set_len_bytes(cut).map_err(cut_off)?;
             }
         }
-        self.write_batches(&*file, &piece).map_err(|source| failed(&path(), "written", source))?;
-        piece.hash();
+        self.write_batches(&*file, &mut piece)
+            .map_err(|source| failed(&path(), "written", source))?;
         let before = piece.at;
         let written = segment.piece_written(piece);
         self.written += written.saturating_sub(before);
@@ -171,34 +171,37 @@ impl Writer {
         Ok(true)
     }
 
-    /// Writes batches back to back, small ones copied together.
+    /// Writes batches back to back, small ones copied together, and hashes each step just before
+    /// it is written: the write then finds it in the processor's cache.
     fn write_batches(
         &mut self,
         file: &dyn crate::disk::DiskFile,
-        piece: &Piece,
+        piece: &mut Piece,
     ) -> std::io::Result<()> {
+        let mut at = piece.at;
+        let mut write = |piece: &mut Piece, bytes: &[u8]| {
+            for step in bytes.chunks(STEP_BYTES) {
+                piece.hash(step);
+                file.write_at(step, at)?;
+                at += in_file(step.len());
+            }
+            std::io::Result::Ok(())
+        };
         let scratch = &mut self.scratch;
         scratch.clear();
-        let mut at = piece.at;
-        for batch in &piece.batches {
+        for batch in mem::take(&mut piece.batches) {
             let large = batch.len() > COPIED_BYTES_MAX;
-            let full = large || scratch.len() + batch.len() > SCRATCH_BYTES;
-            if full && !scratch.is_empty() {
-                file.write_at(scratch, at)?;
-                at += in_file(scratch.len());
+            if large || scratch.len() + batch.len() > STEP_BYTES {
+                write(piece, scratch)?;
                 scratch.clear();
             }
             if large {
-                file.write_at(batch, at)?;
-                at += in_file(batch.len());
+                write(piece, &batch)?;
             } else {
-                scratch.extend_from_slice(batch);
+                scratch.extend_from_slice(&batch);
             }
         }
-        if !scratch.is_empty() {
-            file.write_at(scratch, at)?;
-        }
-        Ok(())
+        write(piece, scratch)
     }
 
     fn write_state(&mut self, segment: &Arc<Segment>) -> Result<(), StoreFailed> {

@@ -39,9 +39,9 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use twox_hash::{XxHash3_64, XxHash3_128};
 use uuid::Uuid;
 use walrus_types::TopicId;
-use xxhash_rust::xxh3::xxh3_128;
 
 pub use self::error::WalrusError;
 use self::topic::Topic;
@@ -170,7 +170,7 @@ impl WalrusBuilder {
 /// The folder of a key: readable, and of its own for every key, however long or strange.
 fn key_dir(data_dir: &Path, key: &str) -> PathBuf {
     let plain = key.chars().filter(char::is_ascii_alphanumeric).take(32).collect::<String>();
-    data_dir.join(format!("{plain}-{:016x}", xxhash_rust::xxh3::xxh3_64(key.as_bytes())))
+    data_dir.join(format!("{plain}-{:016x}", XxHash3_64::oneshot(key.as_bytes())))
 }
 
 /// An embedded log. See the [module](self).
@@ -274,7 +274,7 @@ impl Walrus {
         if let Some(topic) = topics.get(name) {
             return Ok(Arc::clone(topic));
         }
-        let id = TopicId(Uuid::from_u128(xxh3_128(name.as_bytes())));
+        let id = TopicId(Uuid::from_u128(XxHash3_128::oneshot(name.as_bytes())));
         let topic = Arc::new(Topic::open(&self.store, id, self.options)?);
         topics.insert(name.to_owned(), Arc::clone(&topic));
         Ok(topic)
