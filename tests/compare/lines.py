@@ -154,6 +154,7 @@ def ready_5000(bench):
     partitions = bench.quicker(5000, 200)
     bench.create("many", partitions)
     bench.fill("many", partitions, KIB, partitions * 20, "--spread", "every-record")
+    time.sleep(bench.quicker(5, 1))  # Its files are written behind the acks.
     quiet = idle(bench, bench.quicker(10, 2))
     bench.broker.kill()
     bench.broker.start()

@@ -147,6 +147,14 @@ impl Node {
         if !asked.success() {
             bail!("kill -TERM {pid} failed");
         }
+        self.ended()
+    }
+
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Errors
+    /// When it does not end within half a minute.
+    pub fn ended(&mut self) -> Result<ExitStatus> {
         let began = Instant::now();
         while began.elapsed() < READY_MAX {
             if let Some(status) = self.child()?.try_wait()? {
@@ -155,7 +163,7 @@ impl Node {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        bail!("walrusd did not end after SIGTERM:\n{}", self.log())
+        bail!("walrusd did not end:\n{}", self.log())
     }
 
     /// For Kafka clients: host:port.

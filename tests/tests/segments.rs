@@ -6,12 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use walrus_load::{
     topic::{self, Topics},
     verify::{History, VerifyProducer, VerifySettings, read_back},
 };
-use walrus_tests::{Node, NodeSettings, text::TextClient};
+use walrus_tests::{Node, NodeSettings, raw::RawClient, text::TextClient};
+use walrus_wire::kafka_protocol::{
+    messages::{
+        BrokerId, ListOffsetsRequest, TopicName,
+        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+    },
+    protocol::StrBytes,
+};
 
 fn until(what: &str, mut is_there: impl FnMut() -> bool) -> Result<()> {
     let began = Instant::now();
@@ -138,4 +145,42 @@ fn a_full_disk_refuses_producers_and_nobody_else() -> Result<()> {
     assert_eq!(client.ask(b"GET t")?, b"OK before", "reads go on");
     assert_eq!(client.ask(b"REGISTER other")?, b"OK", "metadata goes on");
     Ok(())
+}
+
+#[test]
+fn partitions_that_a_crash_left_open_are_sealed_by_a_few_commands() -> Result<()> {
+    const PARTITIONS: u16 = 400;
+    let folder = tempfile::tempdir()?;
+    let mut node = Node::start(&folder.path().join("data"), NodeSettings::default())?;
+    topic::create(&node.cluster(), &Topics::one("many", PARTITIONS.into()), 1, &[])?;
+    let mut client = TextClient::connect(node.client_address())?;
+    for entry in 0..PARTITIONS {
+        assert_eq!(client.ask(format!("PUT many {entry}").as_bytes())?, b"OK");
+    }
+    node.kill()?;
+    node.restart()?;
+    let before = applied(&node)?;
+    let partitions = (0..i32::from(PARTITIONS))
+        .map(|index| ListOffsetsPartition::default().with_partition_index(index).with_timestamp(-1))
+        .collect();
+    let topic = ListOffsetsTopic::default()
+        .with_name(TopicName(StrBytes::from_static_str("many")))
+        .with_partitions(partitions);
+    let request =
+        ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+    let answer = RawClient::connect(node.client_address())?.ask(5, &request)?;
+    for partition in &answer.topics[0].partitions {
+        assert_eq!((partition.error_code, partition.offset), (0, 1), "{partition:?}");
+    }
+    let commands = applied(&node)? - before;
+    println!("{PARTITIONS} partitions by {commands} commands");
+    assert!((1..=i64::from(PARTITIONS) / 4).contains(&commands), "{commands} commands");
+    Ok(())
+}
+
+/// How many metadata commands a node has applied.
+fn applied(node: &Node) -> Result<i64> {
+    let (_, metrics) = node.admin_get("/metrics")?;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("raft_applied_index "));
+    Ok(line.context("no raft_applied_index")?.parse()?)
 }

@@ -4,6 +4,7 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::{StreamExt as _, stream};
 use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use walrus_metadata::{Leader, Member, Metadata, Placement, Topic};
@@ -147,6 +148,9 @@ pub struct Parts {
     pub rolls: RollOrders,
 }
 
+/// Partitions that one request loads at a time.
+const LOADS_MAX: usize = 64;
+
 impl Broker {
     /// A node that is about to serve.
     pub fn new(parts: Parts) -> Arc<Self> {
@@ -226,6 +230,25 @@ impl Broker {
         }
         topic.topic.partition(id.partition).ok_or(Unavailable::Unknown)?;
         self.partitions.get_or_load(id, load::load(self, topic, id)).await
+    }
+
+    /// Loads those of `indexes` that are not loaded, several at a time: after a start a request
+    /// for thousands would else pay for one after the other. What cannot be loaded says so when
+    /// it is asked for by [`Broker::partition`].
+    pub async fn load_partitions(
+        self: &Arc<Self>,
+        topic: &TopicView,
+        indexes: impl Iterator<Item = i32> + Send,
+    ) {
+        let absent = indexes.filter(|index| {
+            let partition = PartitionIndex(*index);
+            self.partitions.loaded(TopicPartition { topic: topic.id(), partition }).is_none()
+        });
+        stream::iter(absent)
+            .for_each_concurrent(LOADS_MAX, |index| async move {
+                drop(self.partition(topic, index).await);
+            })
+            .await;
     }
 
     /// The partitions that somebody asked for since the start.

@@ -6,6 +6,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::{Bytes, BytesMut};
 use walrus_types::{
     PartitionIndex, TimestampMs, TopicPartition,
     batch::{self, BatchHeader},
@@ -29,6 +30,9 @@ use crate::{
     partition::{Acks, Appended, Prepared, Receipt},
     topic_config::{TimestampType, TopicConfig},
 };
+
+/// A batch of this size may be kept in its frame's memory.
+const BATCH_KEPT_BYTES_MIN: usize = 16 << 10;
 
 /// One partition's part of the answer, or who will know it.
 struct Part {
@@ -64,7 +68,12 @@ pub async fn begin(
     for (at, topic) in request.topic_data.into_iter().enumerate() {
         let view = broker.topic_by_name(&topic.name);
         let TopicProduceData { name, partition_data, .. } = topic;
-        names.push(name);
+        // A copy: a name that is a slice of the frame would keep the batch from being taken.
+        names.push(TopicName(StrBytes::from_string(name.to_string())));
+        drop(name);
+        if let Some(view) = &view {
+            broker.load_partitions(view, partition_data.iter().map(|data| data.index)).await;
+        }
         for data in partition_data {
             let index = data.index;
             let receipt = match &acks {
@@ -106,8 +115,7 @@ async fn append(
     let bytes = data.records.unwrap_or_default();
     let now = broker.clock.now();
     let mut header = check(&bytes, &topic.config, now)?;
-    // The one copy: the frame goes, and the leader writes its fields into bytes of its own.
-    let mut bytes = bytes.to_vec();
+    let mut bytes = own(bytes);
     let stamped = topic.config.timestamp_type == TimestampType::LogAppendTime;
     if stamped {
         batch::set_log_append_time(&mut bytes, now);
@@ -115,6 +123,20 @@ async fn append(
     }
     broker.metrics.produced(header.record_count, bytes.len());
     Ok(partition.append(Prepared { header, bytes, stamped }, acks, broker.clock.uptime()))
+}
+
+/// The batch in bytes of its own, which the leader writes its fields into. A large one that
+/// nobody else refers to is most of its frame and stays where it is; others are copied, so that
+/// no small batch holds a large frame in memory.
+fn own(batch: Bytes) -> BytesMut {
+    if batch.len() < BATCH_KEPT_BYTES_MIN {
+        return BytesMut::from(&batch[..]);
+    }
+    match batch.try_into_mut() {
+        Ok(own) if own.capacity() <= 2 * own.len() => own,
+        Ok(shared) => BytesMut::from(&shared[..]),
+        Err(shared) => BytesMut::from(&shared[..]),
+    }
 }
 
 /// Judges a client's records for one partition: exactly one sound batch within the topic's limits.
@@ -262,6 +284,25 @@ mod tests {
             ..crate::topic_config::tests::any()
         };
         check(bytes, &config, TimestampMs(0)).err().map(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn a_large_batch_is_kept_where_it_is_and_others_are_copied() {
+        let frame = |bytes: usize| Bytes::from(vec![7; bytes]);
+        let large = frame(BATCH_KEPT_BYTES_MIN);
+        let at = large.as_ptr();
+        assert_eq!(own(large).as_ptr(), at, "nobody else refers to it");
+
+        let shared = frame(BATCH_KEPT_BYTES_MIN);
+        assert_ne!(own(shared.clone()).as_ptr(), shared.as_ptr(), "it is still read elsewhere");
+
+        let mut much = frame(4 * BATCH_KEPT_BYTES_MIN);
+        much.truncate(BATCH_KEPT_BYTES_MIN);
+        assert!(own(much).capacity() < 2 * BATCH_KEPT_BYTES_MIN, "it would hold a larger frame");
+
+        let small = frame(BATCH_KEPT_BYTES_MIN - 1);
+        let at = small.as_ptr();
+        assert_ne!(own(small).as_ptr(), at);
     }
 
     #[test]

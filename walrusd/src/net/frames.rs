@@ -1,12 +1,12 @@
 //! Cuts length-prefixed frames out of a client's bytes.
 //!
 //! Memory follows what was sent, never what was claimed: the buffer grows by doubling as bytes
-//! arrive, and what it holds beyond a small allowance is charged to the node's budget for
-//! requests.
+//! arrive, up to the size of the frame before it at once, and what it holds beyond a small
+//! allowance is charged to the node's budget for requests.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, mem, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::{
     io::AsyncReadExt as _,
     net::tcp::OwnedReadHalf,
@@ -20,6 +20,8 @@ const FREE_BYTES: usize = 64 << 10;
 const BUFFER_BYTES: usize = 8 << 10;
 /// The most that one step of growth adds.
 const GROWTH_BYTES_MAX: usize = 1 << 20;
+/// A frame of this size is the only one in its memory, so that its batch can be kept where it is.
+const OWNED_BYTES_MIN: usize = 32 << 10;
 /// A frame that has begun must go on: a client may not hold its part of the budget for ever.
 const FRAME_STALL_MAX: Duration = Duration::from_secs(30);
 
@@ -62,6 +64,9 @@ pub struct Frame {
 pub struct FrameReader {
     half: OwnedReadHalf,
     buffer: BytesMut,
+    /// What the last frame took: one that claims as much gets that room at once, and is not
+    /// copied from buffer to buffer while it grows.
+    last_bytes: usize,
     budget: Arc<Semaphore>,
     idle_max: Duration,
 }
@@ -69,7 +74,7 @@ pub struct FrameReader {
 impl FrameReader {
     /// Reads from `half`; `budget` counts the bytes that all requests may hold.
     pub fn new(half: OwnedReadHalf, budget: Arc<Semaphore>, idle_max: Duration) -> Self {
-        Self { half, buffer: BytesMut::new(), budget, idle_max }
+        Self { half, buffer: BytesMut::new(), last_bytes: 0, budget, idle_max }
     }
 
     /// Waits until at least `count` bytes are there and shows them; fewer when the client ended.
@@ -113,8 +118,14 @@ impl FrameReader {
                 return Err(FrameError::Cut { have: self.buffer.len(), need });
             }
         }
-        let mut frame = self.buffer.split_to(need);
-        let bytes = frame.split_off(LENGTH_BYTES).freeze();
+        self.last_bytes = need;
+        let mut frame = if self.buffer.len() == need && need >= OWNED_BYTES_MIN {
+            mem::take(&mut self.buffer)
+        } else {
+            self.buffer.split_to(need)
+        };
+        frame.advance(LENGTH_BYTES);
+        let bytes = frame.freeze();
         Ok(Some(Frame { bytes, charge }))
     }
 
@@ -127,7 +138,9 @@ impl FrameReader {
         if self.buffer.capacity() == self.buffer.len() {
             // Grow by what is there already: a claim alone never makes room.
             let have = self.buffer.len();
-            let growth = room(have + missing, have).clamp(BUFFER_BYTES, GROWTH_BYTES_MAX);
+            let proven = self.last_bytes.saturating_sub(have);
+            let growth = room(have + missing, have).min(GROWTH_BYTES_MAX).max(missing.min(proven));
+            let growth = growth.max(BUFFER_BYTES);
             let after = self.buffer.len() + growth;
             let held = charge.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
             if after > FREE_BYTES + held {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
 use parking_lot::Mutex as ShortLock;
 use tokio::{sync::Mutex, time::Instant};
 use tracing::{debug, info, warn};
@@ -226,7 +227,7 @@ async fn append(
     }
     let bytes = build_batch(&records);
     let header = BatchHeader::parse(&bytes).map_err(|why| OffsetsError(why.to_string()))?;
-    let batch = Prepared { header, bytes, stamped: false };
+    let batch = Prepared { header, bytes: BytesMut::from(&bytes[..]), stamped: false };
     let receipt = partition.append(batch, Acks::All, broker.clock.uptime());
     let outcome = receipt.wait(Instant::now() + COMMIT_MAX).await;
     outcome.map(drop).map_err(|why| OffsetsError(why.to_string()))

@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
@@ -41,7 +41,7 @@ pub struct Prepared {
     /// Its header, as it is in `bytes`.
     pub header: BatchHeader,
     /// Exactly the batch.
-    pub bytes: Vec<u8>,
+    pub bytes: BytesMut,
     /// Whether the broker's clock stamped it.
     pub stamped: bool,
 }
@@ -272,7 +272,7 @@ impl Partition {
             Ok(_lsn) => partition.flushed(epoch, end),
             Err(why) => partition.failed(&AppendFailure::Storage(why.to_string())),
         });
-        match core.open.append(Bytes::from(bytes), done) {
+        match core.open.append(bytes.freeze(), done) {
             Ok(stored) => {
                 assert_eq!(stored, end, "the store and the leader disagree on the end");
                 Ok(())

@@ -3,12 +3,12 @@
 //!
 //! A segment is written by one node in one incarnation (I1), so the open segment of an earlier
 //! life is sealed at what is durable of it, and the partition goes on in a new one. That is one
-//! metadata command, made when somebody first asks for the partition.
+//! roll, made when somebody first asks for the partition; many travel as one command.
 
 use std::sync::Arc;
 
-use tracing::{info, warn};
-use walrus_metadata::{Command, Reason, Roll, SealedAt};
+use tracing::{debug, warn};
+use walrus_metadata::{Reason, Roll, SealedAt};
 use walrus_replication::{Member, PartitionLeader, ProducerTable};
 use walrus_storage::{
     segment::{Extent, ReadError, Segment},
@@ -95,7 +95,9 @@ async fn restart(
         reason: Reason::Restart,
         at: broker.clock.now(),
     };
-    let proposed = broker.raft.propose(&Command::Roll(vec![roll])).await;
+    if !broker.rolls.restart(roll).await {
+        return Err(Unavailable::Loading("the node is stopping".into()));
+    }
     let metadata = broker.raft.state();
     let after = metadata
         .topic(id.topic)
@@ -106,14 +108,10 @@ async fn restart(
     let mine = after.leader.node == broker.identity.node
         && after.leader.incarnation == broker.identity.incarnation;
     if after.key.epoch > expected && mine {
-        info!(partition = %id, end = %sealed.end, epoch = %after.key.epoch, "goes on in a new segment");
+        debug!(partition = %id, end = %sealed.end, epoch = %after.key.epoch, "goes on in a new segment");
         return Ok(after);
     }
-    let why = match proposed {
-        Ok(reply) => format!("{reply:?}"),
-        Err(why) => why.to_string(),
-    };
-    Err(Unavailable::Loading(format!("its open segment could not be sealed: {why}").into()))
+    Err(Unavailable::Loading("its open segment was not sealed as proposed".into()))
 }
 
 /// Reads what a restart needs to know. May wait for the disk.

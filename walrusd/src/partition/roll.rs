@@ -1,12 +1,14 @@
-//! Turns drained segments into metadata commands: many rolls travel as one.
+//! Turns drained segments, and those that an earlier life left open, into metadata commands: many
+//! rolls travel as one.
 //!
-//! A partition orders its roll once. The task here proposes it, repeats it until its outcome is
-//! known (M1: an unknown outcome is neither), and hands the successor to the partition.
+//! A roll is ordered once. The task here proposes it, repeats it until its outcome is known (M1:
+//! an unknown outcome is neither), and hands the successor to the partition, or tells who loads
+//! it that the metadata has it.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
 use walrus_metadata::{Command, Reason, Roll, SealedAt};
 use walrus_raft::ProposeError;
@@ -20,11 +22,13 @@ use crate::broker::Broker;
 /// Before a proposal of unknown outcome is repeated.
 const REPEAT_AFTER: Duration = Duration::from_millis(50);
 
-/// A partition that has drained, and what it proposes.
+/// A roll that is to be proposed until its outcome is known.
 #[derive(Debug)]
-struct Order {
-    partition: Arc<Partition>,
-    proposal: Proposal,
+enum Order {
+    /// A partition has drained, and proposes this.
+    Drained { partition: Arc<Partition>, proposal: Proposal },
+    /// A segment that an earlier life left open; who loads its partition waits.
+    Restart { roll: Box<Roll>, decided: oneshot::Sender<()> },
 }
 
 /// Where partitions order their rolls.
@@ -43,12 +47,22 @@ pub fn orders() -> (RollOrders, OrderedRolls) {
 
 impl RollOrders {
     pub(super) fn propose(&self, partition: &Arc<Partition>, proposal: Proposal) {
-        let order = Order { partition: Arc::clone(partition), proposal };
+        let order = Order::Drained { partition: Arc::clone(partition), proposal };
         if self.0.try_send(order).is_err() {
             // Only when the broker is stopping: the segment stays open and is rolled at the
             // next start.
             debug!(partition = %partition.id(), "a roll was ordered while stopping");
         }
+    }
+}
+
+impl RollOrders {
+    /// Has what an earlier life left open sealed; returns when the metadata says what became of
+    /// it, and false when the broker stops before that.
+    pub(super) async fn restart(&self, roll: Roll) -> bool {
+        let (decided, decision) = oneshot::channel();
+        let order = Order::Restart { roll: Box::new(roll), decided };
+        self.0.send(order).await.is_ok() && decision.await.is_ok()
     }
 }
 
@@ -76,7 +90,9 @@ impl OrderedRolls {
                 tokio::time::sleep(REPEAT_AFTER).await;
             }
             for order in refused {
-                broker.rolls.propose(&order.partition, order.proposal);
+                if let Order::Drained { partition, proposal } = order {
+                    broker.rolls.propose(&partition, proposal);
+                }
             }
         }
     }
@@ -84,45 +100,67 @@ impl OrderedRolls {
 
 impl Order {
     fn command(&self, broker: &Broker) -> Roll {
-        let Proposal { expected, end, bytes, max_timestamp, reason } = self.proposal;
-        Roll {
-            partition: self.partition.id(),
-            expected,
-            sealed: SealedAt { end, bytes, max_timestamp },
-            next: broker.placement(self.partition.id().topic),
-            reason: metadata_reason(reason),
-            at: broker.clock.now(),
+        match self {
+            Self::Restart { roll, .. } => (**roll).clone(),
+            Self::Drained { partition, proposal } => {
+                let Proposal { expected, end, bytes, max_timestamp, reason } = *proposal;
+                Roll {
+                    partition: partition.id(),
+                    expected,
+                    sealed: SealedAt { end, bytes, max_timestamp },
+                    next: broker.placement(partition.id().topic),
+                    reason: metadata_reason(reason),
+                    at: broker.clock.now(),
+                }
+            }
         }
     }
 
-    /// Reads off the metadata what became of the roll. Gives the order back when it was refused
-    /// for another reason than its epoch, as when its placement named what is past by now.
+    /// Passes on what became of the roll. Gives the order back when it is to be proposed again.
     fn finish(self, broker: &Arc<Broker>) -> Option<Self> {
-        let id = self.partition.id();
-        let metadata = broker.raft.state();
-        let chain = metadata.topic(id.topic).and_then(|topic| topic.partition(id.partition));
-        let Some(chain) = chain else {
-            self.partition.deleted();
-            return None;
-        };
-        let open = chain.open();
-        if open.key.epoch <= self.proposal.expected {
-            warn!(partition = %id, "a roll was refused and is proposed again");
-            return Some(self);
+        match self {
+            Self::Restart { decided, .. } => {
+                // Who loads the partition reads the outcome off the metadata, if it still waits.
+                let _gone = decided.send(());
+                None
+            }
+            Self::Drained { partition, proposal } => hand_over(broker, partition, proposal)
+                .map(|partition| Self::Drained { partition, proposal }),
         }
-        let segment = SegmentId { partition: id, base: open.key.base, epoch: open.key.epoch };
-        let segment = broker.store.segment(segment);
-        let next = open_segment(open);
-        if let Some((sealed, state)) = self.partition.rolled(&next, segment, broker.clock.uptime())
-        {
-            let (epoch, base, reason) = (next.epoch, next.base, self.proposal.reason);
-            debug!(partition = %id, %epoch, %base, %reason, "rolled");
-            broker.metrics.rolled();
-            // The files behind the seal are nothing that an append waits for.
-            tokio::task::spawn_blocking(move || seal_files(&sealed, state, base));
-        }
-        None
     }
+}
+
+/// Reads off the metadata what became of a roll and gives the partition its successor. Gives the
+/// partition back when the roll was refused for another reason than its epoch, as when its
+/// placement named what is past by now.
+fn hand_over(
+    broker: &Arc<Broker>,
+    partition: Arc<Partition>,
+    proposal: Proposal,
+) -> Option<Arc<Partition>> {
+    let id = partition.id();
+    let metadata = broker.raft.state();
+    let chain = metadata.topic(id.topic).and_then(|topic| topic.partition(id.partition));
+    let Some(chain) = chain else {
+        partition.deleted();
+        return None;
+    };
+    let open = chain.open();
+    if open.key.epoch <= proposal.expected {
+        warn!(partition = %id, "a roll was refused and is proposed again");
+        return Some(partition);
+    }
+    let segment = SegmentId { partition: id, base: open.key.base, epoch: open.key.epoch };
+    let segment = broker.store.segment(segment);
+    let next = open_segment(open);
+    if let Some((sealed, state)) = partition.rolled(&next, segment, broker.clock.uptime()) {
+        let (epoch, base, reason) = (next.epoch, next.base, proposal.reason);
+        debug!(partition = %id, %epoch, %base, %reason, "rolled");
+        broker.metrics.rolled();
+        // The files behind the seal are nothing that an append waits for.
+        tokio::task::spawn_blocking(move || seal_files(&sealed, state, base));
+    }
+    None
 }
 
 /// Writes a sealed segment's end and its producers' table beside it. Either is made again at the

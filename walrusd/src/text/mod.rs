@@ -11,7 +11,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::time::{Duration, Instant};
 use walrus_replication::Acks;
 use walrus_types::batch::BatchHeader;
@@ -109,7 +109,7 @@ async fn append(
     }
     let header = BatchHeader::parse(&bytes).map_err(|why| why.to_string())?;
     broker.metrics.produced(1, bytes.len());
-    let batch = Prepared { header, bytes, stamped: false };
+    let batch = Prepared { header, bytes: BytesMut::from(&bytes[..]), stamped: false };
     Ok(partition.append(batch, Acks::All, broker.clock.uptime()))
 }
 

@@ -98,6 +98,12 @@ impl Gathering {
             Scope::Full(wanted) => wanted.clone(),
             Scope::New(session) | Scope::Incremental(session) => session.lock().wanted(),
         };
+        for of_one_topic in wanted.chunk_by(|(a, _), (b, _)| a.0 == b.0) {
+            if let Some(view) = self.view(&of_one_topic[0].0.0) {
+                let indexes = of_one_topic.iter().map(|(key, _)| key.1);
+                self.broker.load_partitions(&view, indexes).await;
+            }
+        }
         let mut pass = self.pass(&wanted).await;
         while !self.is_enough(&pass) && Instant::now() < self.deadline {
             let news = Arc::new(Notify::new());
@@ -155,13 +161,16 @@ impl Gathering {
         pass
     }
 
-    async fn open(&self, key: &Key) -> (Option<TopicView>, Result<Arc<Partition>, Unavailable>) {
-        let (topic, index) = key;
-        let view = match topic {
+    fn view(&self, topic: &TopicKey) -> Option<TopicView> {
+        match topic {
             TopicKey::Name(name) => self.broker.topic_by_name(name),
             TopicKey::Id(id) => self.broker.topic_by_id(walrus_types::TopicId(*id)),
-        };
-        match view {
+        }
+    }
+
+    async fn open(&self, key: &Key) -> (Option<TopicView>, Result<Arc<Partition>, Unavailable>) {
+        let (topic, index) = key;
+        match self.view(topic) {
             Some(view) => {
                 let opened = self.broker.partition(&view, *index).await;
                 (Some(view), opened)

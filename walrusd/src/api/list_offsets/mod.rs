@@ -54,6 +54,10 @@ pub fn begin(broker: &Arc<Broker>, head: Head, request: ListOffsetsRequest) -> R
         let mut seen = BTreeSet::new();
         for topic in request.topics {
             let view = broker.topic_by_name(&topic.name);
+            if let Some(view) = &view {
+                let indexes = topic.partitions.iter().map(|asked| asked.partition_index);
+                broker.load_partitions(view, indexes).await;
+            }
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for asked in &topic.partitions {
                 let first = seen.insert((topic.name.clone(), asked.partition_index));
