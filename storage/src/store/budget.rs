@@ -40,8 +40,11 @@ impl Budget {
         self.unwritten.load(Ordering::Relaxed)
     }
 
-    pub(crate) const fn bytes_max(&self) -> u64 {
-        self.bytes_max
+    /// Whether more written batches are kept than half the budget. The other half, and what may
+    /// come on top of it, is for what waits to be written: while the disk is slow nobody has the
+    /// time to drop anything.
+    pub(crate) fn keeps_too_much(&self) -> bool {
+        self.held().saturating_sub(self.unwritten()) > self.bytes_max / 2
     }
 
     /// Whether a batch of `bytes` may come on top, at the hard limit of twice the budget. One
@@ -109,6 +112,19 @@ impl Future for Room<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn written_batches_are_kept_in_half_the_budget() {
+        let budget = Budget::new(100);
+        budget.add(130);
+        assert!(!budget.keeps_too_much(), "nothing of it can be dropped");
+        budget.written(50);
+        assert!(!budget.keeps_too_much());
+        budget.written(1);
+        assert!(budget.keeps_too_much());
+        budget.forget(1, 0);
+        assert!(!budget.keeps_too_much());
+    }
 
     #[test]
     fn a_batch_is_refused_past_twice_the_budget_and_always_taken_when_nothing_waits() {

@@ -131,7 +131,6 @@ impl Writer {
                 self.list.push(segment);
             }
         }
-        self.evict();
         Ok(())
     }
 
@@ -168,6 +167,7 @@ impl Writer {
         let written = segment.piece_written(piece);
         self.written += written.saturating_sub(before);
         self.evictable.push_back((Arc::clone(segment), written));
+        self.evict();
         Ok(true)
     }
 
@@ -251,10 +251,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Drops written batches from the hot tail, oldest first, until it is within its budget.
+    /// Drops written batches from the hot tail, oldest first, until few enough are kept.
     fn evict(&mut self) {
-        let budget = &self.shared.budget;
-        while budget.held() > budget.bytes_max()
+        while self.shared.budget.keeps_too_much()
             && let Some((segment, to)) = self.evictable.pop_front()
         {
             segment.evict(to);
