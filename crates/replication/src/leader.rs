@@ -25,7 +25,9 @@ use walrus_types::{Epoch, Offset, TimestampMs, batch::BatchHeader};
 
 use crate::{
     cursors::{Cursors, Member, OpenSegment},
+    planted,
     producers::{ProducerTable, Verdict},
+    replica::{ReplicaSegment, Writer},
     roll::{Proposal, RollLimits, RollReason, TokenBucket, UptimeMs},
     tally::Tally,
 };
@@ -44,7 +46,7 @@ pub enum Phase {
     Draining(RollReason),
     /// It repeats this until the segment is sealed.
     Proposed(Proposal),
-    /// It lost its lease or heard of a newer epoch, and waits to learn the end.
+    /// It was fenced or heard of a newer epoch, and waits to learn the end.
     Fenced,
     /// The segment has ended and another node leads.
     Sealed,
@@ -324,6 +326,9 @@ impl PartitionLeader {
         if let Phase::Draining(_) = self.phase {
             self.phase = Phase::Open;
         }
+        if planted::is("append-after-proposal") && self.proposal().is_some() {
+            self.phase = Phase::Open;
+        }
         self.phase == Phase::Open
     }
 
@@ -358,12 +363,39 @@ impl PartitionLeader {
         }
     }
 
-    /// The lease is gone, or a member or Raft spoke of a newer epoch: append no more. What is not
+    /// This life of the node was fenced, as a member or Raft said: append no more. What is not
     /// committed stays unanswered until [`PartitionLeader::sealed`] tells the end.
+    ///
+    /// A lease that has run out for a moment is no fence: nothing has ended by it, and the shell
+    /// alone looks at it before it lets anything in.
     pub fn fenced(&mut self) {
         if self.phase != Phase::Sealed {
             self.phase = Phase::Fenced;
         }
+    }
+
+    /// A member has applied a Roll that sealed the segment, which this node has not yet. After a
+    /// proposal that is no surprise, and what is parked goes on waiting for the outcome; else
+    /// somebody else sealed it.
+    pub fn member_sealed(&mut self) {
+        if self.counts() {
+            self.phase = Phase::Fenced;
+        }
+    }
+
+    /// The member that a fenced leader is from now on, for the fence's answer, the end and the
+    /// cut. Producers that wait below the end are answered when the Roll tells it.
+    ///
+    /// # Panics
+    /// When it was not fenced: a leader that goes on would answer for a log that grows.
+    #[must_use]
+    pub fn into_member(self, writer: Writer) -> ReplicaSegment {
+        assert_eq!(self.phase, Phase::Fenced, "only a fenced leader becomes a member");
+        assert_eq!(writer.node, self.me.node, "this node wrote the segment");
+        let (cursors, sum) = (self.cursors, self.tally.all());
+        let durable = cursors.durable_end(self.me).expect("a leader is a member");
+        let marks = (cursors.base(), cursors.commit(), durable);
+        ReplicaSegment::of_leader((self.me, writer, self.epoch), marks, sum, self.producers)
     }
 
     /// Metadata says that the segment is sealed at `end`, by whose proposal ever. `successor` is

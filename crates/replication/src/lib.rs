@@ -1,19 +1,23 @@
 //! What the leader of a partition decides: which offset comes next, what is committed, which
-//! batch is a repeat, when a segment ends, what retention takes.
+//! batch is a repeat, when a segment ends, what retention takes; and what its members decide: what
+//! they accept, answer, serve and cut.
 //!
 //! Everything here is plain structs: events in, answers out. No files, sockets, clocks, tasks or
 //! randomness; `walrusd`'s partition shell reports what happened and carries out the answers.
 //!
 //! Where to read next: [`PartitionLeader`] is what the shell holds. It is made of [`Cursors`]
 //! (how far each member is and what follows from it), [`ProducerTable`] (idempotence) and
-//! [`RollLimits`] with a [`TokenBucket`] (when to roll). [`retention`] stands apart: it judges a
-//! whole chain.
+//! [`RollLimits`] with a [`TokenBucket`] (when to roll). Each other member holds a
+//! [`ReplicaSegment`], and its node [`Fences`].
+//! [`retention`] stands apart: it judges a whole chain.
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
 
 mod cursors;
 mod leader;
+mod planted;
 mod producers;
+mod replica;
 pub mod retention;
 mod roll;
 mod tally;
@@ -24,4 +28,8 @@ pub use leader::{
     Phase, RollRefusal, Rolled, SegmentFacts, UNCOMMITTED_BATCHES_MAX,
 };
 pub use producers::{DecodeError, ProducerTable, Remembered, SequenceError, Verdict};
+pub use replica::{
+    Append, FenceAnswer, FenceEffect, Fences, Flushed, Held, NoAnswer, OnDisk, Position, Refusal,
+    ReplicaSegment, Sealing, Taken, Writer,
+};
 pub use roll::{Proposal, RollLimits, RollReason, TokenBucket, UptimeMs};

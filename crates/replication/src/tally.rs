@@ -2,7 +2,7 @@
 //!
 //! A proposal to seal names the bytes and the greatest timestamp below the end it proposes, and
 //! that end is the commit offset when the quorum was lost. So batches that are not committed yet
-//! are kept one by one. Owns no bytes; `leader.rs` is the only user.
+//! are kept one by one. Owns no bytes; `leader.rs` alone uses the tally, `replica.rs` its sums.
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,12 @@ pub(crate) struct Sum {
 impl Sum {
     const ZERO: Self = Self { bytes: 0, max_timestamp: TimestampMs::NONE };
 
-    fn and(self, other: Self) -> Self {
+    pub(crate) fn of(batch: &BatchHeader) -> Self {
+        let bytes = u64::try_from(batch.batch_bytes).expect("usize has at most 64 bits");
+        Self { bytes, max_timestamp: batch.max_timestamp }
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
         Self {
             bytes: self.bytes + other.bytes,
             max_timestamp: self.max_timestamp.max(other.max_timestamp),
@@ -73,8 +78,7 @@ impl Tally {
     }
 
     pub(crate) fn append(&mut self, end: Offset, batch: &BatchHeader) {
-        let bytes = u64::try_from(batch.batch_bytes).expect("usize has at most 64 bits");
-        self.push(end, Sum { bytes, max_timestamp: batch.max_timestamp });
+        self.push(end, Sum::of(batch));
     }
 
     fn push(&mut self, end: Offset, own: Sum) {
