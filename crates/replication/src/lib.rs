@@ -7,8 +7,8 @@
 //!
 //! Where to read next: [`PartitionLeader`] is what the shell holds. It is made of [`Cursors`]
 //! (how far each member is and what follows from it), [`ProducerTable`] (idempotence) and
-//! [`RollLimits`] with a [`TokenBucket`] (when to roll). Each other member holds a
-//! [`ReplicaSegment`], and its node [`Fences`].
+//! [`RollLimits`] with a [`TokenBucket`] (when to roll). Beside it the shell holds [`Senders`],
+//! which feed the other members; each of those holds a [`ReplicaSegment`], and its node [`Fences`].
 //! [`retention`] stands apart: it judges a whole chain.
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
@@ -20,6 +20,7 @@ mod producers;
 mod replica;
 pub mod retention;
 mod roll;
+mod sender;
 mod tally;
 
 pub use cursors::{Cursors, Member, OpenSegment, write_quorum};
@@ -33,3 +34,4 @@ pub use replica::{
     ReplicaSegment, Sealing, Taken, Writer,
 };
 pub use roll::{Proposal, RollLimits, RollReason, TokenBucket, UptimeMs};
+pub use sender::{Effect, SenderLimits, Senders};
