@@ -12,6 +12,7 @@ mod real;
 mod sim;
 mod sim_file;
 mod uring;
+mod writeback;
 
 use std::{
     fmt, io,
@@ -162,6 +163,12 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// What the file system says; any part of `buf` may have been written then.
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()>;
+
+    /// Lets the disk begin with bytes that were written, so that the flush that comes finds less to
+    /// do. A hint: nothing is promised, and what fails is told by the flush.
+    fn begin_flush(&self, at: u64, bytes: u64) {
+        let (_at, _bytes) = (at, bytes);
+    }
 
     /// Makes the file's bytes and length durable.
     ///

@@ -25,6 +25,7 @@ use rustix::{
 use super::{
     ALIGN_BYTES, AlignedBuffer, DirEntry, Disk, DiskFile, GroupWriter, OpenMode,
     direct::{self, DirectWriter},
+    writeback,
 };
 
 /// What writes the WAL's groups.
@@ -219,6 +220,10 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()> {
         self.file.write_all_at(buf, at)
+    }
+
+    fn begin_flush(&self, at: u64, bytes: u64) {
+        writeback::begin(&self.file, at, bytes);
     }
 
     fn sync(&self) -> io::Result<()> {

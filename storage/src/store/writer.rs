@@ -165,6 +165,7 @@ impl Writer {
             .map_err(|source| failed(&path(), "written", source))?;
         let before = piece.at;
         let written = segment.piece_written(piece);
+        file.begin_flush(before, written.saturating_sub(before));
         self.written += written.saturating_sub(before);
         self.evictable.push_back((Arc::clone(segment), written));
         self.evict();
