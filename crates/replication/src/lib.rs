@@ -10,11 +10,14 @@
 //! [`RollLimits`] with a [`TokenBucket`] (when to roll). Beside it the shell holds [`Senders`],
 //! which feed the other members; each of those holds a [`ReplicaSegment`], and its node [`Fences`].
 //! [`retention`] stands apart: it judges a whole chain.
+//!
+//! Leaders and the controller ask [`placement`] where the next segment goes.
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
 
 mod cursors;
 mod leader;
+pub mod placement;
 mod planted;
 mod producers;
 mod replica;
