@@ -11,7 +11,8 @@
 //! which feed the other members; each of those holds a [`ReplicaSegment`], and its node [`Fences`].
 //! [`retention`] stands apart: it judges a whole chain.
 //!
-//! Leaders and the controller ask [`placement`] where the next segment goes.
+//! Leaders and the controller ask [`placement`] where the next segment goes. The controller holds
+//! a [`seal::ForcedSeal`] for each life of a node that it fenced.
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
 
@@ -23,6 +24,7 @@ mod producers;
 mod replica;
 pub mod retention;
 mod roll;
+pub mod seal;
 mod sender;
 mod tally;
 
