@@ -11,13 +11,15 @@
 //! which feed the other members; each of those holds a [`ReplicaSegment`], and its node [`Fences`].
 //! [`retention`] stands apart: it judges a whole chain.
 //!
-//! Leaders and the controller ask [`placement`] where the next segment goes. The controller holds
-//! a [`seal::ForcedSeal`] for each life of a node that it fenced.
+//! The controller holds a [`liveness::Watch`] and a [`seal::ForcedSeal`] for each life that it
+//! fenced; it and the leaders ask [`placement`] where the next segment goes. A leader holds its
+//! leases in [`liveness`].
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
 
 mod cursors;
 mod leader;
+pub mod liveness;
 pub mod placement;
 mod planted;
 mod producers;
