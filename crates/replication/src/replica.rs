@@ -179,7 +179,8 @@ impl ReplicaSegment {
     ) -> Result<Taken, Refusal> {
         self.judge(append, fences, applied)?;
         let (base, end) = (batch.base_offset, batch.end());
-        if base != append.prev_end || end <= base || batch.epoch != self.epoch {
+        let announced = base == append.prev_end && batch.epoch == self.epoch;
+        if !announced || end <= base || base < self.base {
             return Err(Refusal::Malformed);
         }
         // A batch that is partly there cannot be: both logs have the same batches.

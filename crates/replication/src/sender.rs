@@ -15,7 +15,7 @@
 
 mod peer;
 
-use walrus_types::{Epoch, Offset};
+use walrus_types::{Epoch, NodeId, Offset};
 
 use self::peer::{Feed, Peer};
 use crate::{
@@ -41,7 +41,8 @@ pub struct SenderLimits {
 /// of its sending: see [`Append`](crate::Append).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Hand the batch that was just appended to this member's connection.
+    /// Hand the batch that was just appended to this member's connection, or report
+    /// [`Senders::not_sent`].
     Send {
         /// The member.
         to: Member,
@@ -49,7 +50,7 @@ pub enum Effect {
         stream: u32,
     },
     /// Read whole batches from `from` on, one at least, then at most so many bytes; report
-    /// [`Senders::read`] and send them if it says so, or [`Senders::read_failed`].
+    /// [`Senders::read`] and send them if it says so, or [`Senders::not_sent`].
     ReadFromDisk {
         /// The member.
         to: Member,
@@ -67,7 +68,7 @@ pub enum Effect {
         /// Of which attempt.
         stream: u32,
     },
-    /// Send a message without a batch, for the commit offset. No answer is needed.
+    /// Send a message without a batch, for the commit offset. Nothing waits for the answer.
     TellCommit {
         /// The member.
         to: Member,
@@ -182,13 +183,24 @@ impl Senders {
         wanted
     }
 
-    /// What [`Effect::ReadFromDisk`] asked for cannot be read now. It is tried again.
-    pub fn read_failed(&mut self, (member, stream): (Member, u32), now: UptimeMs) {
+    /// Something of that stream was not sent: it cannot be read now, or the connection, which all
+    /// segments share, takes no more. The member is asked where it stands after a while.
+    pub fn not_sent(&mut self, (member, stream): (Member, u32), now: UptimeMs) {
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.member == member)
             && peer.stream == stream
-            && peer.feed == (Feed::Behind { reading: true })
+            && peer.listens()
         {
             peer.pause(now);
+        }
+    }
+
+    /// Sends every member that is connected a message without a batch, for the sake of the
+    /// answers: they say that `w` members had not fenced this leader, of a partition that is idle
+    /// as well (M6, L6).
+    pub fn probe(&mut self, now: UptimeMs, out: &mut Vec<Effect>) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.listens()) {
+            out.push(Effect::TellCommit { to: peer.member, stream: peer.stream });
+            peer.told(self.commit, now);
         }
     }
 
@@ -208,14 +220,20 @@ impl Senders {
         }
     }
 
-    /// A member refused a message of that stream.
+    /// A node refused a message of that stream. The disk that it speaks for may be another than
+    /// the member's.
     pub fn refused(
         &mut self,
-        (member, stream): (Member, u32),
+        (node, stream): (NodeId, u32),
         refusal: &Refusal,
         now: UptimeMs,
         out: &mut Vec<Effect>,
     ) {
+        let Some(member) =
+            self.peers.iter().map(|peer| peer.member).find(|member| member.node == node)
+        else {
+            return;
+        };
         let possible = self.base..=self.log_end;
         let mut for_good = None;
         self.with(member, now, out, |peer| {

@@ -205,6 +205,7 @@ fn who_may_not_write_is_told_why() {
           the segment names 00000000-0000-0000-0000-000000000009",
         ),
         ("put 10+0", "the batch is not the one that is announced"),
+        ("put 9+1", "the batch is not the one that is announced"), // before the segment
         ("remembers", ""),
         ("put 10+4", "store 14"),
     ]);

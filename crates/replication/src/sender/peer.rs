@@ -283,10 +283,14 @@ impl Peer {
         (self.commit_told, self.told_at) = (commit, now);
     }
 
+    /// Whether it is connected and takes what it is sent, as far as is known.
+    pub(super) const fn listens(&self) -> bool {
+        matches!(self.feed, Feed::Tail | Feed::Behind { .. })
+    }
+
     fn commit_due(&self, commit: Offset, limits: &SenderLimits) -> Option<UptimeMs> {
-        let listens = matches!(self.feed, Feed::Tail | Feed::Behind { .. });
         let due = UptimeMs(self.told_at.0.saturating_add(limits.commit_idle_ms));
-        (listens && self.commit_told < commit).then_some(due)
+        (self.listens() && self.commit_told < commit).then_some(due)
     }
 
     /// When [`Peer::due`] has something to do for time's sake alone.

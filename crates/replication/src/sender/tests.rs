@@ -1,6 +1,6 @@
 //! What a leader sends to its members, as scripts: what happens, and what is to be done.
 
-use walrus_types::{NodeId, StorageId};
+use walrus_types::StorageId;
 
 use super::*;
 
@@ -59,7 +59,8 @@ impl Script {
                     return "unwanted".into();
                 }
             }
-            ["unreadable", at] => senders.read_failed(stream(at), *now),
+            ["unsent", at] => senders.not_sent(stream(at), *now),
+            ["probe"] => senders.probe(*now, &mut out),
             ["ack", at, durable, ref rest @ ..] => {
                 let (member, stream) = stream(at);
                 let durable = Offset(number(durable));
@@ -85,7 +86,8 @@ impl Script {
                     },
                     _ => panic!("{why}?"),
                 };
-                senders.refused(stream(at), &refusal, *now, &mut out);
+                let (member, stream) = stream(at);
+                senders.refused((member.node, stream), &refusal, *now, &mut out);
             }
             ["due"] => return senders.next_tick().map_or("never".into(), |at| at.0.to_string()),
             ["lease"] => {
@@ -296,16 +298,43 @@ fn a_gap_is_fed_from_where_the_member_stands() {
 }
 
 #[test]
-fn what_cannot_be_read_is_tried_again() {
+fn what_was_not_sent_is_tried_again_from_where_the_member_stands() {
     check(
         2,
         3,
         &[
             ("up 2", "read n2.1 from 0 up to 60"),
-            ("unreadable 2.1", ""),
+            ("unsent 2.1", ""), // it cannot be read now
+            ("unsent 2.1", ""),
             ("due", "1"),
             ("at 1", "ask n2.3"),
             ("ack 2.3 0", "read n2.3 from 0 up to 60"),
+            ("read 2.3 3 10", ""),
+            ("append 4 10", "send n2.3"),
+            ("append 5 10", "send n2.3"),
+            ("unsent 2.3", ""), // the connection is full
+            ("append 6 10", ""),
+            ("at 3", "ask n2.5"),
+            ("ack 2.5 3 of 4", "read n2.5 from 4 up to 60"),
+        ],
+    );
+}
+
+#[test]
+fn members_can_be_asked_for_an_answer_that_extends_the_lease() {
+    check(
+        3,
+        0,
+        &[
+            ("up 2", ""),
+            ("probe", "tell n2.1"), // 3 is not there
+            ("at 40", ""),
+            ("ack 2.1 0 sent 0", ""),
+            ("lease", "0"),
+            ("probe", "tell n2.1"),
+            ("at 60", ""),
+            ("ack 2.1 0 sent 40", ""),
+            ("lease", "40"),
         ],
     );
 }
