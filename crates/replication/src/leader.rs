@@ -439,6 +439,21 @@ impl PartitionLeader {
         self.cursors.set_live(member, live || member == self.me);
     }
 
+    /// Whether enough members live to commit anything. When not, and the silent ones are fenced, it
+    /// is time for [`RollReason::QuorumLost`] (M5).
+    #[must_use]
+    pub fn has_quorum(&self) -> bool {
+        self.cursors.live_members() >= self.cursors.write_quorum()
+    }
+
+    /// Whether what is committed here may be on fewer members than `min.insync.replicas`, as in a
+    /// segment that had to be narrow (M12). Producers that wait with `acks=all` for batches that
+    /// were taken along into it are told `NOT_ENOUGH_REPLICAS_AFTER_APPEND` then.
+    #[must_use]
+    pub fn commits_below_min_insync(&self) -> bool {
+        self.cursors.write_quorum() < self.limits.min_insync
+    }
+
     /// The topic's settings changed.
     pub fn set_limits(&mut self, limits: Limits, now: UptimeMs) {
         self.limits = limits;

@@ -8,6 +8,8 @@ use walrus_types::{
 use super::*;
 use crate::cursors::write_quorum;
 
+mod members;
+
 const BATCH: u64 = HEADER_BYTES as u64;
 
 fn member(node: i32) -> Member {
@@ -118,6 +120,11 @@ fn step(leader: &mut PartitionLeader, now: &mut UptimeMs, text: &str) -> String 
             leader.fenced();
             String::new()
         }
+        ["member", "sealed"] => {
+            leader.member_sealed();
+            String::new()
+        }
+        ["quorum"] => leader.has_quorum().to_string(),
         ["sealed", end, "for", n] => {
             let next = segment(epoch.0 + 1, number(end), n.parse().unwrap(), 2);
             match leader.sealed(Offset(number(end)), Some(&next), *now) {
