@@ -130,6 +130,7 @@ fn a_member_that_must_leave_is_replaced() {
     }
     // M2: the node is there, its disk is not. It may come in anew.
     check("1 2 3:disk=2 4:held=1", "1* 2 3", (3, 2), "1* 2 3 w=2");
+    check("1 2 3:disk=2,held=1 4", "1* 2 3", (3, 2), "1* 2 4 w=2");
     let placed = answer("1 2 3:disk=2", "1* 2 3", (3, 2), LeaderPolicy::Keep, ROLL).unwrap();
     assert_eq!(placed.members[2].storage, storage(3, 2));
 }

@@ -348,6 +348,7 @@ fn who_does_not_answer_is_asked_again_ever_more_seldom() {
             ("at 199", ""),
             ("at 200", "ask 1, ask 3"),
             ("3 error", ""), // may pass
+            ("at 599", ""),
             ("at 600", "ask 1, ask 3"),
             ("reach 1", "ask 1"),
             ("reach 2", ""),
