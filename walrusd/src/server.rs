@@ -22,7 +22,7 @@ use walrus_storage::{
     store::{Store, StoreConfig, StoreOpened},
     wal::WalConfig,
 };
-use walrus_types::ClusterId;
+use walrus_types::{ClusterId, TimestampMs};
 
 use crate::{
     admin::{AdminServer, Health},
@@ -203,9 +203,9 @@ async fn open(
     let user_data = data_dir.user_data();
     let (store, raft) = tokio::join!(open_store(config, disk, &user_data), raft);
     let ((store, backend), (raft, _opened)) = (store?, raft?);
-    register(config, &raft, identity).await?;
-    let (rolls, ordered_rolls) = roll::orders();
     let clock = Clock::start();
+    register(config, &raft, identity, clock.now()).await?;
+    let (rolls, ordered_rolls) = roll::orders();
     let config = Arc::clone(config);
     let parts = Parts { config, identity, clock, store, backend, raft, metrics, rolls };
     Ok((Broker::new(parts), ordered_rolls))
@@ -248,7 +248,12 @@ fn tell(opened: &StoreOpened) {
     }
 }
 
-async fn register(config: &Config, raft: &MetadataNode, identity: Identity) -> Result<()> {
+async fn register(
+    config: &Config,
+    raft: &MetadataNode,
+    identity: Identity,
+    at: TimestampMs,
+) -> Result<()> {
     let address = |at: &HostPort| Address { host: at.host.as_str().to_owned(), port: at.port };
     let client = config.client.advertised().unwrap_or_else(|| config.client.listen());
     let command = Command::Register(Register {
@@ -262,6 +267,7 @@ async fn register(config: &Config, raft: &MetadataNode, identity: Identity) -> R
             peer: address(&config.raft.advertised()),
             admin: address(&config.admin.listen()),
         },
+        at,
     });
     match raft.propose(&command).await.context("the node cannot register")? {
         Reply::Registered(Ok(_at)) => Ok(()),

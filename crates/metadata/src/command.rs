@@ -1,10 +1,11 @@
 //! Everything that can be asked of metadata, and the bytes it travels and is stored as.
 //!
 //! ```text
-//!  0  u8   version (1)
+//!  0  u8   version (2)
 //!  1  …    postcard of [`Command`]
 //! ```
 //!
+//! Version 1 is read too, see `v1.rs`.
 //! Postcard numbers an enum's variants in their order: new ones go to the end.
 //! Time and random ids are in the command, for `apply` has neither.
 
@@ -17,11 +18,12 @@ use walrus_types::{
 
 use crate::{
     node::{Addresses, Leader, Member},
-    partition::{Reason, SealedAt},
+    segment::{Coverage, Digest, Reason, SealedAt, SegmentKey},
+    v1,
 };
 
 /// The format that [`Command::encode`] writes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A change of metadata, to be judged by [`crate::Metadata::apply`].
 ///
@@ -45,6 +47,12 @@ pub enum Command {
     Prune(Vec<Prune>),
     /// Hands out a block of producer ids.
     ProducerIds,
+    /// Ends a node's life: what it leads is to be sealed.
+    Fence(Fence),
+    /// Drains, undrains or removes a node.
+    SetNodeState(SetNodeState),
+    /// Says who holds sealed segments.
+    SetMembers(Vec<SetMembers>),
 }
 
 /// A node that starts. Its incarnation must be greater than any before.
@@ -62,6 +70,56 @@ pub struct Register {
     pub rack: Option<String>,
     /// Where it listens.
     pub addresses: Addresses,
+    /// When.
+    pub at: TimestampMs,
+}
+
+/// That life of that node may write no more: the intent to seal every open segment that it leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// Who.
+    pub node: NodeId,
+    /// In which life; in another one it is not fenced.
+    pub incarnation: Incarnation,
+    /// When.
+    pub at: TimestampMs,
+}
+
+/// What an operator does with a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeChange {
+    /// It is given nothing new, and what it has is to go elsewhere.
+    Drain,
+    /// It takes part again.
+    Undrain,
+    /// It goes for good, once it is drained or fenced and no segment names it.
+    Remove,
+}
+
+/// A change of what a node may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetNodeState {
+    /// Which node.
+    pub node: NodeId,
+    /// In which life it was seen, if that matters: to remove it, it does.
+    pub expected: Option<Incarnation>,
+    /// What to do.
+    pub change: NodeChange,
+}
+
+/// Who holds a sealed segment from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetMembers {
+    /// Of which partition.
+    pub partition: TopicPartition,
+    /// Which segment.
+    pub segment: SegmentKey,
+    /// Who is expected to hold it, in that order.
+    pub expected: Vec<Member>,
+    /// Who holds it; one of those before at least, for the others got it from there.
+    pub members: Vec<Member>,
+    /// What its bytes come to, if that was computed. It is set once.
+    pub digest: Option<Digest>,
 }
 
 /// Who is to write a segment, who is to store it.
@@ -134,6 +192,8 @@ pub struct Roll {
     pub expected: Epoch,
     /// What it holds.
     pub sealed: SealedAt,
+    /// How many have that.
+    pub coverage: Coverage,
     /// Where the partition goes on.
     pub next: Placement,
     /// Why.
@@ -184,23 +244,27 @@ impl Command {
     /// # Errors
     /// When the bytes are anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        decode_versioned(bytes, VERSION)
+        decode_versioned::<Self, v1::Command>(bytes, VERSION)
     }
 }
 
-/// One version byte, then exactly one postcard value.
-pub(crate) fn decode_versioned<T: for<'de> Deserialize<'de>>(
-    bytes: &[u8],
-    known: u8,
-) -> Result<T, DecodeError> {
+/// One version byte, then exactly one postcard value: of the `known` version, or of version 1.
+pub(crate) fn decode_versioned<T, V1>(bytes: &[u8], known: u8) -> Result<T, DecodeError>
+where
+    T: for<'de> Deserialize<'de> + From<V1>,
+    V1: for<'de> Deserialize<'de>,
+{
     match bytes.split_first() {
-        Some((&version, body)) if version == known => {
-            let (value, rest) = postcard::take_from_bytes(body)?;
-            if rest.is_empty() { Ok(value) } else { Err(DecodeError::TooLong(rest.len())) }
-        }
+        Some((&version, body)) if version == known => decode_whole(body),
+        Some((1, body)) => decode_whole::<V1>(body).map(T::from),
         Some((&found, _)) => Err(DecodeError::Version { found, known }),
         None => Err(DecodeError::Malformed(postcard::Error::DeserializeUnexpectedEnd)),
     }
+}
+
+fn decode_whole<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, DecodeError> {
+    let (value, rest) = postcard::take_from_bytes(body)?;
+    if rest.is_empty() { Ok(value) } else { Err(DecodeError::TooLong(rest.len())) }
 }
 
 impl fmt::Display for Command {
@@ -216,6 +280,16 @@ impl fmt::Display for Command {
             Self::Roll(rolls) => write!(f, "roll {} partitions", rolls.len()),
             Self::Prune(prunes) => write!(f, "prune {} partitions", prunes.len()),
             Self::ProducerIds => f.write_str("hand out producer ids"),
+            Self::Fence(fence) => write!(f, "fence {} life {}", fence.node, fence.incarnation),
+            Self::SetNodeState(set) => {
+                let what = match set.change {
+                    NodeChange::Drain => "drain",
+                    NodeChange::Undrain => "undrain",
+                    NodeChange::Remove => "remove",
+                };
+                write!(f, "{what} {}", set.node)
+            }
+            Self::SetMembers(sets) => write!(f, "set members of {} segments", sets.len()),
         }
     }
 }

@@ -7,14 +7,15 @@ use walrus_types::{NodeId, TopicId, TopicPartition};
 use crate::{
     map::{Change, Map},
     metadata::Metadata,
-    partition::{Partition, Sealed, SegmentKey},
+    partition::Partition,
+    segment::{Sealed, SegmentKey},
     topic::Topic,
 };
 
 /// One difference between two views. New partitions come after their topic, removed ones with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// A node registered or its state changed.
+    /// A node registered, was fenced, or its state or configs changed.
     Node(NodeId),
     /// Configs of the whole cluster changed.
     ClusterConfigs,
@@ -24,7 +25,7 @@ pub enum Difference {
     TopicRemoved(Arc<Topic>),
     /// A topic's own configs changed.
     TopicConfigs(TopicId),
-    /// A partition was made, rolled or pruned.
+    /// A partition was made, rolled or pruned, or its sealed segments have other members.
     Partition(TopicPartition),
 }
 
@@ -78,5 +79,21 @@ impl Partition {
             dropped.push(old.open.key);
         }
         dropped
+    }
+    /// The segments that are sealed now, were in the chain before, and have other members since.
+    /// An open segment whose seal was narrow is among them.
+    pub fn regrouped_since(&self, old: &Self) -> Vec<SegmentKey> {
+        let mut regrouped = Vec::new();
+        self.sealed.diff(&old.sealed, |new, old| new.members == old.members, &mut |key, change| {
+            let other = match change {
+                Change::Added(new) => *key == old.open.key && new.members != old.open.members,
+                Change::Changed { .. } => true,
+                Change::Removed(_) => false,
+            };
+            if other {
+                regrouped.push(*key);
+            }
+        });
+        regrouped
     }
 }

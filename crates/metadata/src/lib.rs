@@ -5,8 +5,8 @@
 //! A clone of [`Metadata`] costs nothing and never changes, so readers and snapshots hold views
 //! while commands go on. Owns no log and no consensus: that is the `raft` crate.
 //!
-//! Where to read next: `partition.rs` for the chain, `apply/` for the rules, `map.rs` for what
-//! makes clones cheap, `snapshot.rs` for the bytes.
+//! Where to read next: `partition.rs` for the chain, `apply/` for the rules, `queries.rs` for what a
+//! controller asks, `map.rs` for what makes clones cheap, `snapshot.rs` for the bytes.
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
 
@@ -18,22 +18,28 @@ pub mod map;
 mod metadata;
 mod node;
 mod partition;
+mod queries;
 mod reply;
+mod segment;
 mod snapshot;
 mod topic;
+mod v1;
 
 pub use command::{
-    AddPartitions, Command, ConfigResource, DecodeError, NewTopic, Placement, Prune, Register,
-    Roll, SetConfigs,
+    AddPartitions, Command, ConfigResource, DecodeError, Fence, NewTopic, NodeChange, Placement,
+    Prune, Register, Roll, SetConfigs, SetMembers, SetNodeState,
 };
 pub use diff::Difference;
 pub use metadata::Metadata;
-pub use node::{Address, Addresses, Leader, Member, Node, NodeState};
-pub use partition::{EpochEnd, Open, Partition, Reason, Sealed, SealedAt, Segment, SegmentKey};
+pub use node::{Address, Addresses, Fences, Leader, Member, Node, NodeState};
+pub use partition::{EpochEnd, Partition};
+pub use queries::{Holding, Short};
 pub use reply::{
-    AddRefusal, ConfigBounds, ConfigRefusal, CreateRefusal, PartitionCountRefusal,
-    PlacementRefusal, ProducerIdBlock, ProducerIdsSpent, PruneRefusal, Pruned, RegisterRefusal,
-    Registered, Reply, RollRefusal, Rolled, TopicCreated, UnknownTopic,
+    AddRefusal, ConfigBounds, ConfigRefusal, CoverageRefusal, CreateRefusal, FenceRefusal, Fenced,
+    MembersRefusal, NodeStateRefusal, PartitionCountRefusal, PlacementRefusal, ProducerIdBlock,
+    ProducerIdsSpent, PruneRefusal, Pruned, RegisterRefusal, Registered, Reply, RollRefusal,
+    Rolled, TopicCreated, UnknownTopic,
 };
+pub use segment::{Coverage, Digest, Loss, Open, Reason, Sealed, SealedAt, Segment, SegmentKey};
 pub use snapshot::SnapshotError;
 pub use topic::Topic;

@@ -7,6 +7,22 @@ pub const MEMBERS_MAX: usize = 16;
 /// The most nodes a cluster may have, removed ones included.
 pub const NODES_MAX: usize = 1_000;
 
+/// The most disks of removed nodes whose node ids others took over.
+pub const STORAGES_SPENT_MAX: usize = 10_000;
+
+/// The most losses that one partition remembers; past it the oldest is forgotten.
+pub const LOSSES_MAX: usize = 100;
+
+/// How long a node waits for leases after the second fence in a row. Each further one doubles it.
+pub const LEASES_WAIT_MS_MIN: u64 = 5_000;
+
+/// The longest such wait.
+pub const LEASES_WAIT_MS_MAX: u64 = 300_000;
+
+/// A fence that none followed for so long is forgotten. Longer than the longest wait, so that a
+/// node which is fenced again when its wait is over goes on waiting.
+pub const FENCE_FORGOTTEN_AFTER_MS: u64 = 600_000;
+
 /// The longest host name or rack.
 pub const HOST_BYTES_MAX: usize = 255;
 

@@ -7,6 +7,7 @@ use walrus_types::{
 };
 
 use crate::{
+    limits::MEMBERS_MAX,
     map::Map,
     node::{Leader, Member, Node, NodeState},
     partition::Partition,
@@ -16,12 +17,17 @@ use crate::{
 /// All metadata as of one index of the log. Clones share what does not change.
 ///
 /// Invariant: `names` and `topics` name the same topics; `partitions` is how many all topics have
-/// together; every storage id belongs to one node.
+/// together; every storage id belongs to one node and is spent once that is gone; who is a member
+/// of a segment is in the cluster; `leases` is who leads open segments, and how many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     pub(crate) applied: u64,
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) nodes: Map<NodeId, Arc<Node>>,
+    /// Disks of removed nodes whose node ids others took over, with those ids.
+    pub(crate) spent: Map<StorageId, NodeId>,
+    /// Derived from the chains, so that who asks for leases need not look at all of those.
+    pub(crate) leases: Map<Leader, u32>,
     pub(crate) topics: Map<TopicId, Arc<Topic>>,
     pub(crate) names: Map<Arc<str>, TopicId>,
     pub(crate) partitions: usize,
@@ -39,6 +45,8 @@ impl Default for Metadata {
             applied: 0,
             cluster: None,
             nodes: Map::default(),
+            spent: Map::default(),
+            leases: Map::default(),
             topics: Map::default(),
             names: Map::default(),
             partitions: 0,
@@ -64,6 +72,11 @@ impl Metadata {
     /// A node.
     pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
         self.nodes.get(&id)
+    }
+
+    /// Whose disk that was, before another took over its node id.
+    pub fn spent(&self, storage: StorageId) -> Option<NodeId> {
+        self.spent.get(&storage).copied()
     }
 
     /// All nodes, removed ones too, in order of their ids.
@@ -130,13 +143,9 @@ impl Metadata {
 
     /// Whether that life of that node may write: it is the present one and is not fenced.
     pub fn may_lead(&self, leader: Leader) -> bool {
-        self.nodes.get(&leader.node).is_some_and(|node| {
-            let may = match node.state {
-                NodeState::Active | NodeState::Draining => true,
-                NodeState::Fenced | NodeState::Removed => false,
-            };
-            may && node.incarnation == leader.incarnation
-        })
+        self.nodes
+            .get(&leader.node)
+            .is_some_and(|node| node.state.serves() && node.incarnation == leader.incarnation)
     }
 
     /// Whether a node with that disk is in the cluster.
@@ -149,6 +158,32 @@ impl Metadata {
     /// The epoch for the first segments of a new topic of that name.
     pub(crate) fn first_epoch(&self, name: &str) -> Epoch {
         self.tombstones.get(name).copied().unwrap_or(self.epoch_floor)
+    }
+
+    /// Notes that `leader` has one open segment more.
+    pub(crate) fn lease_given(&mut self, leader: Leader) {
+        match self.leases.get_mut(&leader) {
+            Some(count) => *count += 1,
+            None => drop(self.leases.insert(leader, 1)),
+        }
+    }
+
+    /// Notes that `leader` has one open segment less.
+    pub(crate) fn lease_taken(&mut self, leader: Leader) {
+        let count = self.leases.get_mut(&leader).expect("a leader of an open segment is counted");
+        *count -= 1;
+        if *count == 0 {
+            self.leases.remove(&leader);
+        }
+    }
+
+    /// `leases` as the chains have it.
+    pub(crate) fn count_leases(&self) -> Map<Leader, u32> {
+        let mut counted: BTreeMap<Leader, u32> = BTreeMap::new();
+        for (_, partition) in self.partitions() {
+            *counted.entry(partition.open.leader).or_default() += 1;
+        }
+        counted.into_iter().collect()
     }
 
     pub(crate) fn partition_mut(&mut self, of: TopicPartition) -> Option<&mut Partition> {
@@ -184,10 +219,57 @@ impl Metadata {
         if partitions != self.partitions {
             return Err("partitions were miscounted");
         }
+        if self.leases != self.count_leases() {
+            return Err("leases were miscounted");
+        }
+        self.verify_nodes()?;
+        self.verify_members()
+    }
+
+    fn verify_nodes(&self) -> Result<(), &'static str> {
         let mut storages: Vec<StorageId> = self.nodes.iter().map(|(_, n)| n.storage).collect();
         storages.sort_unstable();
         if storages.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err("a storage belongs to two nodes");
+        }
+        if storages.iter().any(|storage| self.spent.get(storage).is_some()) {
+            return Err("a spent storage belongs to a node");
+        }
+        let at_odds = |node: &Node| match node.state {
+            NodeState::Active => node.drains,
+            NodeState::Draining => !node.drains,
+            NodeState::Fenced | NodeState::Removed => false,
+        };
+        if self.nodes.iter().any(|(_, node)| at_odds(node)) {
+            return Err("a node's state does not go with whether it drains");
+        }
+        Ok(())
+    }
+
+    /// That whoever is named by a segment is in the cluster, and leads in no life to come.
+    fn verify_members(&self) -> Result<(), &'static str> {
+        for (leader, _) in &self.leases {
+            let node = self.nodes.get(&leader.node).ok_or("a leader is no node")?;
+            if leader.incarnation > node.incarnation {
+                return Err("a leader's life has not begun");
+            }
+        }
+        let mut seen: Option<&[Member]> = None;
+        for (_, partition) in self.partitions() {
+            for segment in partition.chain() {
+                let members = segment.members();
+                // Neighbours mostly share one list.
+                if seen.is_some_and(|seen| std::ptr::eq(seen, members)) {
+                    continue;
+                }
+                if members.len() > MEMBERS_MAX {
+                    return Err("a segment has too many members");
+                }
+                if !members.iter().all(|member| self.may_store(*member)) {
+                    return Err("a member is not in the cluster");
+                }
+                seen = Some(members);
+            }
         }
         Ok(())
     }

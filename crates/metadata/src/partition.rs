@@ -7,162 +7,33 @@
 //!     sealed 3      sealed 5     open 6           where empty segments left the chain
 //! ```
 //!
-//! Owns the chain's invariants and the two moves that change it, seal and prune. Whether a move is
-//! allowed is judged in `apply/partitions.rs`.
+//! Owns the chain's invariants and the moves that change it: seal, prune, and who holds a sealed
+//! segment. Whether a move is allowed is judged in `apply/`. What a segment is stands in
+//! `segment.rs`.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use walrus_types::{Epoch, NodeId, Offset, TimestampMs};
+use walrus_types::{Epoch, Offset};
 
 use crate::{
+    limits::LOSSES_MAX,
     map::Map,
-    node::{Leader, Member},
+    node::Member,
+    segment::{Coverage, Digest, Loss, Open, Sealed, SealedAt, Segment, SegmentKey},
 };
-
-/// Why a segment was opened, and with it why the one before it was sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reason {
-    /// The partition was made.
-    Created,
-    /// The one before held enough entries.
-    Entries,
-    /// It held enough bytes.
-    Bytes,
-    /// It had been open for long enough.
-    Age,
-    /// An operator asked.
-    Operator,
-    /// A config changed that a segment's record carries.
-    Config,
-    /// Its leader was started anew.
-    Restart,
-    /// Retention wanted its records gone, and only sealed segments go.
-    Retention,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Created => "created",
-            Self::Entries => "entries",
-            Self::Bytes => "bytes",
-            Self::Age => "age",
-            Self::Operator => "operator",
-            Self::Config => "config",
-            Self::Restart => "restart",
-            Self::Retention => "retention",
-        })
-    }
-}
-
-/// What names a segment within its partition. Both parts rise along a chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SegmentKey {
-    /// Its first offset.
-    pub base: Offset,
-    /// Its epoch.
-    pub epoch: Epoch,
-}
-
-/// What is known of a sealed segment beside its key. Chains are long: at most 48 bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sealed {
-    /// The end of its offsets, for good.
-    pub end: Offset,
-    /// How many bytes it holds, for retention.
-    pub bytes: u64,
-    /// The greatest timestamp in it, for retention and for search.
-    pub max_timestamp: TimestampMs,
-    /// Who holds it. Segments in a row with the same members share one list.
-    pub members: Arc<[Member]>,
-    /// Who wrote it.
-    pub leader: NodeId,
-    /// Why it was opened.
-    pub reason: Reason,
-}
-
-const _: () = assert!(size_of::<(SegmentKey, Sealed)>() <= 64);
-
-/// The one segment of a chain that takes appends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Open {
-    /// Which it is.
-    pub key: SegmentKey,
-    /// Who alone writes it.
-    pub leader: Leader,
-    /// Who stores it; the leader's node is among them.
-    pub members: Arc<[Member]>,
-    /// How many members must have a batch durable before it is committed. Fixed for the
-    /// segment's life: seals count on it.
-    pub w: u8,
-    /// When it was opened, by the clock of who proposed it.
-    pub opened_at: TimestampMs,
-    /// Why it was opened.
-    pub reason: Reason,
-}
 
 /// A partition. See the module's head for the picture.
 ///
 /// Invariants: bases and epochs rise along the chain; a segment's base is the end of the one
 /// before it; no sealed segment is empty; the log start lies past the first segment's base and, if
-/// that is sealed, before its end.
+/// that is sealed, before its end; no loss is of the open segment or lies below the log start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
     pub(crate) sealed: Map<SegmentKey, Sealed>,
     pub(crate) open: Open,
     pub(crate) log_start: Offset,
-}
-
-/// A link of a chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Segment<'a> {
-    /// Its end is fixed.
-    Sealed(SegmentKey, &'a Sealed),
-    /// It is the last and takes appends.
-    Open(&'a Open),
-}
-
-impl<'a> Segment<'a> {
-    /// Base and epoch.
-    pub fn key(self) -> SegmentKey {
-        match self {
-            Self::Sealed(key, _) => key,
-            Self::Open(open) => open.key,
-        }
-    }
-
-    /// Its end, if that is fixed.
-    pub fn end(self) -> Option<Offset> {
-        match self {
-            Self::Sealed(_, sealed) => Some(sealed.end),
-            Self::Open(_) => None,
-        }
-    }
-
-    /// Who stores it.
-    pub fn members(self) -> &'a [Member] {
-        match self {
-            Self::Sealed(_, sealed) => &sealed.members,
-            Self::Open(open) => &open.members,
-        }
-    }
-
-    /// Whose node wrote it.
-    pub fn leader(self) -> NodeId {
-        match self {
-            Self::Sealed(_, sealed) => sealed.leader,
-            Self::Open(open) => open.leader.node,
-        }
-    }
-
-    /// Why it was opened.
-    pub fn reason(self) -> Reason {
-        match self {
-            Self::Sealed(_, sealed) => sealed.reason,
-            Self::Open(open) => open.reason,
-        }
-    }
+    /// By the segment that was sealed, which is in the chain only if something of it was found.
+    pub(crate) losses: Map<SegmentKey, Loss>,
 }
 
 /// How far an epoch reached, as OffsetForLeaderEpoch asks.
@@ -174,22 +45,11 @@ pub struct EpochEnd {
     pub end: Option<Offset>,
 }
 
-/// What the open segment turned out to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SealedAt {
-    /// Where its offsets end.
-    pub end: Offset,
-    /// How many bytes they take.
-    pub bytes: u64,
-    /// The greatest timestamp in it, or none.
-    pub max_timestamp: TimestampMs,
-}
-
 impl Partition {
     /// A partition with nothing in it.
     pub(crate) fn new(open: Open) -> Self {
         let log_start = open.key.base;
-        Self { sealed: Map::default(), open, log_start }
+        Self { sealed: Map::default(), open, log_start, losses: Map::default() }
     }
 
     /// The segment that takes appends.
@@ -216,6 +76,11 @@ impl Partition {
     /// The first offset that may be read.
     pub fn log_start(&self) -> Offset {
         self.log_start
+    }
+
+    /// What lossy seals may have lost, by the segment, from the log start on.
+    pub fn losses(&self) -> &Map<SegmentKey, Loss> {
+        &self.losses
     }
 
     /// Whether the chain has a segment of that key.
@@ -248,7 +113,7 @@ impl Partition {
 
     /// Seals the open segment and opens its successor, as one move. Answers whether the sealed
     /// segment stays in the chain: an empty one, or one that was pruned as a whole, does not.
-    pub(crate) fn roll(&mut self, at: SealedAt, next: Open) -> bool {
+    pub(crate) fn roll(&mut self, at: SealedAt, coverage: &Coverage, next: Open) -> bool {
         let key = self.open.key;
         assert!(at.end >= key.base, "segment {key:?} sealed at {}, before its base", at.end);
         assert!(at.end >= self.log_start, "sealed at {}, log starts at {}", at.end, self.log_start);
@@ -257,18 +122,46 @@ impl Partition {
         let was = std::mem::replace(&mut self.open, next);
         let stays = at.end > key.base && at.end > self.log_start;
         if stays {
+            let members = match coverage.holders() {
+                Some(holders) if holders.len() < usize::from(was.w) => {
+                    let held = was.members.iter().filter(|member| holders.contains(member));
+                    held.copied().collect()
+                }
+                Some(_) | None => was.members,
+            };
+            assert!(!members.is_empty(), "nobody holds {key:?}, sealed at {}", at.end);
             let sealed = Sealed {
                 end: at.end,
                 bytes: at.bytes,
                 max_timestamp: at.max_timestamp,
-                members: was.members,
+                members,
                 leader: was.leader.node,
                 reason: was.reason,
+                digest: None,
             };
             self.sealed.insert(key, sealed);
         }
+        if let Coverage::Lossy { seen, .. } = *coverage {
+            self.losses.insert(key, Loss { from: at.end, seen });
+            self.forget_losses();
+        }
         self.check_ends();
         stays
+    }
+
+    /// Gives a sealed segment other members, and its digest if it has none yet.
+    pub(crate) fn set_members(
+        &mut self,
+        key: SegmentKey,
+        members: Arc<[Member]>,
+        digest: Option<Digest>,
+    ) {
+        assert!(!members.is_empty(), "nobody is to hold {key:?}");
+        let sealed = self.sealed.get_mut(&key).expect("the caller has seen that it is sealed");
+        let known = sealed.digest;
+        assert!(known.is_none() || digest.is_none_or(|new| known == Some(new)), "two digests");
+        sealed.members = members;
+        sealed.digest = known.or(digest);
     }
 
     /// Raises the log start and drops the segments that lie below it as a whole; answers how many.
@@ -283,8 +176,20 @@ impl Partition {
             self.sealed.remove(&key);
             dropped += 1;
         }
+        self.forget_losses();
         self.check_ends();
         dropped
+    }
+
+    /// Drops losses below the log start, and the oldest past the limit.
+    fn forget_losses(&mut self) {
+        while let Some((key, loss)) = self.losses.first() {
+            if loss.from >= self.log_start && self.losses.len() <= LOSSES_MAX {
+                break;
+            }
+            let key = *key;
+            self.losses.remove(&key);
+        }
     }
 
     /// The invariants where the chain changes: at its two ends.
@@ -322,6 +227,9 @@ impl Partition {
             if before.is_none() && self.log_start >= sealed.end {
                 return Err("a sealed segment lies below the log start");
             }
+            if sealed.members.is_empty() {
+                return Err("nobody holds a sealed segment");
+            }
             before = Some((*key, sealed.end));
         }
         let open = &self.open;
@@ -337,6 +245,16 @@ impl Partition {
         }
         if open.w == 0 || usize::from(open.w) > open.members.len() {
             return Err("a write quorum is not of its members");
+        }
+        if self.losses.len() > LOSSES_MAX {
+            return Err("more losses than are kept");
+        }
+        for (key, loss) in &self.losses {
+            let in_order = key.base <= loss.from && loss.from <= loss.seen;
+            let of_chain = key.epoch < open.key.epoch && loss.from <= open.key.base;
+            if !in_order || !of_chain || loss.from < self.log_start {
+                return Err("a loss is not of its chain");
+            }
         }
         Ok(())
     }

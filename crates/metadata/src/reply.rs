@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use walrus_types::{ClusterId, Epoch, Incarnation, NodeId, Offset, ProducerId, StorageId, TopicId};
 
+use crate::{node::NodeState, queries::Holding, segment::Digest};
+
 /// The answer to a [`crate::Command`], by its kind. Lists answer in the order they were asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
@@ -27,6 +29,12 @@ pub enum Reply {
     Pruned(Vec<Result<Pruned, PruneRefusal>>),
     /// To `ProducerIds`.
     ProducerIds(Result<ProducerIdBlock, ProducerIdsSpent>),
+    /// To `Fence`.
+    Fenced(Result<Fenced, FenceRefusal>),
+    /// To `SetNodeState`: the node's state now, changed or not.
+    NodeStateSet(Result<NodeState, NodeStateRefusal>),
+    /// To `SetMembers`.
+    MembersSet(Vec<Result<(), MembersRefusal>>),
 }
 
 /// A node is in.
@@ -59,6 +67,13 @@ pub struct Pruned {
     pub log_start: Offset,
     /// How many segments left the chain.
     pub dropped: u32,
+}
+
+/// A node's life is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fenced {
+    /// How many open segments it leaves to be sealed.
+    pub leads: u32,
 }
 
 /// Producer ids that nobody else gets.
@@ -104,7 +119,7 @@ pub enum RegisterRefusal {
         given: Incarnation,
     },
     /// The node was removed for good.
-    #[error("the node was removed")]
+    #[error("the node was removed with this storage; its id is free for an empty one")]
     Removed,
     /// There are as many nodes as there may be.
     #[error("there are {limit} nodes already")]
@@ -117,6 +132,105 @@ pub enum RegisterRefusal {
     TooLong {
         /// How long it may be.
         limit: u64,
+    },
+    /// The disk belonged to a node that was removed, and another has its node id.
+    #[error("this storage was removed; node {owner} had it")]
+    StorageSpent {
+        /// Whose it was.
+        owner: NodeId,
+    },
+    /// As many disks were removed and replaced as are remembered.
+    #[error("{limit} storages were removed already: take a node id that is not used")]
+    TooManyStorages {
+        /// How many may be.
+        limit: u64,
+    },
+}
+
+/// Why a node was not fenced. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum FenceRefusal {
+    /// There is no such node.
+    #[error("there is no node {node}")]
+    UnknownNode {
+        /// What was asked for.
+        node: NodeId,
+    },
+    /// That life is over, or has not begun.
+    #[error("incarnation {given} is not the present one, which is {known}")]
+    OtherIncarnation {
+        /// The present one.
+        known: Incarnation,
+        /// The one to be fenced.
+        given: Incarnation,
+    },
+    /// It is fenced: the command came again, or another controller was first.
+    #[error("the node is fenced")]
+    Already,
+    /// The node was removed for good.
+    #[error("the node was removed")]
+    Removed,
+}
+
+/// Why a node was not drained, undrained or removed. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum NodeStateRefusal {
+    /// There is no such node.
+    #[error("there is no node {node}")]
+    UnknownNode {
+        /// What was asked for.
+        node: NodeId,
+    },
+    /// The node was started anew since it was looked at.
+    #[error("incarnation {known} is the present one, not {given}")]
+    OtherIncarnation {
+        /// The present one.
+        known: Incarnation,
+        /// The expected one.
+        given: Incarnation,
+    },
+    /// The node was removed for good.
+    #[error("the node was removed")]
+    Removed,
+    /// Only a node that drains, or is fenced, is removed.
+    #[error("the node takes part: it is drained before it is removed")]
+    Active,
+    /// Segments name it.
+    #[error(
+        "the node leads {} segments and is a member of {} open and {} sealed ones{}",
+        .0.leads, .0.open, .0.sealed, .0.one.map_or_else(String::new, |id| format!(", as of {id}"))
+    )]
+    Needed(Holding),
+}
+
+/// Why the members of a segment were not set. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum MembersRefusal {
+    /// There is no such partition.
+    #[error("there is no such partition")]
+    UnknownPartition,
+    /// It is not in the chain: pruned, or it never was.
+    #[error("there is no such segment")]
+    UnknownSegment,
+    /// It is open, and has its members until it is sealed.
+    #[error("the segment is open")]
+    Open,
+    /// Others hold it than were expected.
+    #[error("the segment has other members")]
+    OtherMembers,
+    /// It cannot be stored so.
+    #[error(transparent)]
+    Placement(#[from] PlacementRefusal),
+    /// None of those before stays.
+    #[error("none of its members stays")]
+    NoneStays,
+    /// It has another digest. Whose copy is right must be found out before one goes.
+    #[error("the segment's digest is {known}, not {given}")]
+    OtherDigest {
+        /// What was set.
+        known: Digest,
+        /// What was given.
+        given: Digest,
     },
 }
 
@@ -168,6 +282,14 @@ pub enum PlacementRefusal {
         w: u8,
         /// How many members there are.
         members: u64,
+    },
+    /// Nothing could be committed to it.
+    #[error("{live} of the members are not fenced, and {w} must have a batch")]
+    Dead {
+        /// How many are neither fenced nor removed.
+        live: u64,
+        /// The write quorum.
+        w: u8,
     },
 }
 
@@ -330,6 +452,39 @@ pub enum RollRefusal {
     /// The partition has used as many segments as there are epochs.
     #[error("the partition has no epochs left")]
     EpochsSpent,
+    /// Who is said to hold the segment does not go with its members or the reason.
+    #[error(transparent)]
+    Coverage(#[from] CoverageRefusal),
+    /// Its leader is not fenced, and only that one seals it.
+    #[error("incarnation {incarnation} of {node} is not fenced")]
+    LeaderLives {
+        /// Who leads.
+        node: NodeId,
+        /// In which life.
+        incarnation: Incarnation,
+    },
+}
+
+/// What is wrong with what is said of who holds a segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum CoverageRefusal {
+    /// One is no member, or there twice.
+    #[error("holders are members, each once")]
+    Holders,
+    /// A narrow seal is held by one member at least and fewer than a write quorum.
+    #[error(
+        "a narrow seal has fewer holders than the {w} that commit, and one at least: not {given}"
+    )]
+    Count {
+        /// How many hold it.
+        given: u64,
+        /// The write quorum of the segment.
+        w: u8,
+    },
+    /// Only what is sealed in its leader's place is lossy, an unsafe seal always is, and what was
+    /// seen is not below the end.
+    #[error("a lossy seal is a forced one, and was seen up to its end at least")]
+    Loss,
 }
 
 /// Why a log start was not raised.

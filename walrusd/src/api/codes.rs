@@ -202,9 +202,9 @@ impl From<&PartitionCountRefusal> for Refusal {
 fn placement_code(refusal: &PlacementRefusal) -> ResponseError {
     match refusal {
         PlacementRefusal::TooFew { .. } => ResponseError::InvalidReplicationFactor,
-        PlacementRefusal::UnknownMember { .. } | PlacementRefusal::PastIncarnation { .. } => {
-            ResponseError::BrokerNotAvailable
-        }
+        PlacementRefusal::UnknownMember { .. }
+        | PlacementRefusal::PastIncarnation { .. }
+        | PlacementRefusal::Dead { .. } => ResponseError::BrokerNotAvailable,
         PlacementRefusal::Members { .. }
         | PlacementRefusal::LeaderNoMember { .. }
         | PlacementRefusal::Quorum { .. } => ResponseError::UnknownServerError,

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 use walrus_metadata::{
-    Address, Addresses, Command, Leader, Member, Metadata, NewTopic, Placement, Reason, Register,
-    Reply, Roll, SealedAt,
+    Address, Addresses, Command, Coverage, Leader, Member, Metadata, NewTopic, Placement, Reason,
+    Register, Reply, Roll, SealedAt,
 };
 use walrus_types::{
     ClusterId, Incarnation, NodeId, Offset, PartitionIndex, StorageId, TimestampMs, TopicId,
@@ -29,6 +29,7 @@ impl World {
             cluster: ClusterId(Uuid::from_u128(2)),
             rack: None,
             addresses: Addresses { client: door(9091), peer: door(6001), admin: door(7071) },
+            at: TimestampMs(0),
         }));
         for (number, (name, partitions)) in (10..).zip(topics) {
             let new = NewTopic {
@@ -69,6 +70,7 @@ impl World {
                 bytes: u64::from(!empty),
                 max_timestamp: TimestampMs(if empty { -1 } else { max_timestamp }),
             },
+            coverage: Coverage::Quorum,
             next: placement(),
             reason: Reason::Operator,
             at: TimestampMs(0),

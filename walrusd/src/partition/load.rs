@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use tracing::{debug, warn};
-use walrus_metadata::{Reason, Roll, SealedAt};
+use walrus_metadata::{Coverage, Reason, Roll, SealedAt};
 use walrus_replication::{Member, PartitionLeader, ProducerTable};
 use walrus_storage::{
     segment::{Extent, ReadError, Segment},
@@ -91,6 +91,7 @@ async fn restart(
         partition: id,
         expected,
         sealed,
+        coverage: Coverage::Quorum,
         next: broker.placement(id.topic),
         reason: Reason::Restart,
         at: broker.clock.now(),

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
-use walrus_metadata::{Command, Reason, Roll, SealedAt};
+use walrus_metadata::{Command, Coverage, Reason, Roll, SealedAt};
 use walrus_raft::ProposeError;
 use walrus_replication::{OpenSegment, Proposal, RollReason};
 use walrus_storage::{segment::Segment, wal::Done};
@@ -108,6 +108,7 @@ impl Order {
                     partition: partition.id(),
                     expected,
                     sealed: SealedAt { end, bytes, max_timestamp },
+                    coverage: Coverage::Quorum,
                     next: broker.placement(partition.id().topic),
                     reason: metadata_reason(reason),
                     at: broker.clock.now(),
@@ -195,9 +196,10 @@ const fn metadata_reason(reason: RollReason) -> Reason {
         RollReason::Entries => Reason::Entries,
         RollReason::Age => Reason::Age,
         RollReason::Retention => Reason::Retention,
-        RollReason::Operator | RollReason::Drain | RollReason::Balance | RollReason::QuorumLost => {
-            Reason::Operator
-        }
+        RollReason::Operator => Reason::Operator,
+        RollReason::Drain => Reason::Drain,
+        RollReason::Balance => Reason::Balance,
+        RollReason::QuorumLost => Reason::QuorumLost,
         RollReason::Reshape => Reason::Config,
     }
 }

@@ -1,6 +1,7 @@
 //! The rules. Each command is judged here, against the state and nothing else.
 
 mod configs;
+mod members;
 mod nodes;
 mod partitions;
 mod placement;
@@ -14,8 +15,9 @@ use crate::{
     reply::{ProducerIdBlock, ProducerIdsSpent, Reply},
 };
 
-/// States of up to this many partitions are checked as a whole after each command in debug
-/// builds; in greater ones the chains' ends are, where they change.
+/// States of up to this many partitions, with up to this many segments in each, are checked as a
+/// whole after each command in debug builds; in greater ones the chains' ends are, where they
+/// change.
 const CHECKED_WHOLE_MAX: usize = 64;
 
 impl Metadata {
@@ -32,11 +34,16 @@ impl Metadata {
             Some(limit) => Reply::TooMany { limit: limit as u64 },
             None => self.judge(command),
         };
-        if cfg!(debug_assertions) && self.partitions <= CHECKED_WHOLE_MAX {
+        if cfg!(debug_assertions) && self.is_small() {
             let checked = self.verify();
             assert_eq!(checked, Ok(()), "after {command} at {index}");
         }
         reply
+    }
+
+    fn is_small(&self) -> bool {
+        self.partitions <= CHECKED_WHOLE_MAX
+            && self.partitions().all(|(_, partition)| partition.segments() <= CHECKED_WHOLE_MAX)
     }
 
     /// Notes an entry of the log that is no command.
@@ -69,6 +76,9 @@ impl Metadata {
                 Reply::Pruned(prunes.iter().map(|prune| self.prune(prune)).collect())
             }
             Command::ProducerIds => Reply::ProducerIds(self.hand_out_producer_ids()),
+            Command::Fence(fence) => Reply::Fenced(self.fence(*fence)),
+            Command::SetNodeState(set) => Reply::NodeStateSet(self.set_node_state(*set)),
+            Command::SetMembers(sets) => Reply::MembersSet(self.set_members(sets)),
         }
     }
 
@@ -85,13 +95,17 @@ fn length_limit(command: &Command) -> Option<usize> {
     let all = CHANGES_PER_COMMAND_MAX;
     let of_topic = usize::try_from(TOPIC_PARTITIONS_MAX).expect("a positive constant");
     let (length, limit) = match command {
-        Command::Register(_) | Command::ProducerIds => (0, all),
+        Command::Register(_)
+        | Command::ProducerIds
+        | Command::Fence(_)
+        | Command::SetNodeState(_) => (0, all),
         Command::CreateTopics(topics) => (topics.len(), all),
         Command::DeleteTopics(topics) => (topics.len(), all),
         Command::AddPartitions(add) => (add.partitions.len(), of_topic),
         Command::SetConfigs(sets) => (sets.len(), all),
         Command::Roll(rolls) => (rolls.len(), all),
         Command::Prune(prunes) => (prunes.len(), all),
+        Command::SetMembers(sets) => (sets.len(), all),
     };
     (length > limit).then_some(limit)
 }

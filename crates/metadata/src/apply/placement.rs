@@ -3,15 +3,15 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use walrus_types::TimestampMs;
+use walrus_types::{NodeId, TimestampMs};
 
 use crate::{
     command::Placement,
     limits::MEMBERS_MAX,
     metadata::Metadata,
-    node::{Member, NodeState},
-    partition::{Open, Reason, SegmentKey},
+    node::Member,
     reply::PlacementRefusal,
+    segment::{Open, Reason, SegmentKey},
 };
 
 impl Metadata {
@@ -35,19 +35,17 @@ impl Metadata {
         Ok(Open { key, leader, members, w, opened_at, reason })
     }
 
+    /// Beside what is wrong with any placement: one with fewer members than there are active nodes
+    /// for, so that a leader which reaches nobody does not go on alone (M5); and one that could
+    /// commit nothing, for too many of its members are fenced. A fenced one alone is no fault: it
+    /// may be back in a moment, and keeps its place until it was away for long.
     fn judge_placement(
         &self,
         placement: &Placement,
         replicas_target: u8,
     ) -> Result<(), PlacementRefusal> {
         let Placement { leader, members, w } = placement;
-        let different: BTreeSet<_> = members.iter().take(MEMBERS_MAX).map(|m| m.node).collect();
-        if members.is_empty() || different.len() != members.len() {
-            return Err(PlacementRefusal::Members { limit: MEMBERS_MAX as u64 });
-        }
-        if let Some(Member { node, storage }) = members.iter().find(|m| !self.may_store(**m)) {
-            return Err(PlacementRefusal::UnknownMember { node: *node, storage: *storage });
-        }
+        let different = self.judge_members(members)?;
         if !different.contains(&leader.node) {
             return Err(PlacementRefusal::LeaderNoMember { node: leader.node });
         }
@@ -56,8 +54,7 @@ impl Metadata {
             let (node, given) = (leader.node, leader.incarnation);
             return Err(PlacementRefusal::PastIncarnation { node, known, given });
         }
-        let active = self.nodes.iter().filter(|(_, node)| node.state == NodeState::Active).count();
-        let least = active.min(usize::from(replicas_target));
+        let least = self.active_total().min(usize::from(replicas_target));
         if members.len() < least {
             let (given, least) = (members.len() as u64, least as u64);
             return Err(PlacementRefusal::TooFew { given, least });
@@ -66,6 +63,28 @@ impl Metadata {
         if quorum <= members.len() / 2 || quorum > members.len() {
             return Err(PlacementRefusal::Quorum { w: *w, members: members.len() as u64 });
         }
+        let serves = |id: &&NodeId| self.nodes.get(*id).is_some_and(|node| node.state.serves());
+        let live = different.iter().filter(serves).count();
+        if live < quorum {
+            return Err(PlacementRefusal::Dead { live: live as u64, w: *w });
+        }
         Ok(())
+    }
+
+    /// Whether a segment can have these members; answers their nodes.
+    pub(super) fn judge_members(
+        &self,
+        members: &[Member],
+    ) -> Result<BTreeSet<NodeId>, PlacementRefusal> {
+        let different: BTreeSet<_> = members.iter().take(MEMBERS_MAX).map(|m| m.node).collect();
+        if members.is_empty() || different.len() != members.len() {
+            return Err(PlacementRefusal::Members { limit: MEMBERS_MAX as u64 });
+        }
+        match members.iter().find(|member| !self.may_store(**member)) {
+            Some(Member { node, storage }) => {
+                Err(PlacementRefusal::UnknownMember { node: *node, storage: *storage })
+            }
+            None => Ok(different),
+        }
     }
 }

@@ -13,11 +13,12 @@ use crate::{
     limits::{MEMBERS_MAX, TOMBSTONES_MAX},
     map::Map,
     metadata::Metadata,
-    partition::{Partition, Reason, SegmentKey},
+    partition::Partition,
     reply::{
         AddRefusal, CreateRefusal, PartitionCountRefusal, PlacementRefusal, TopicCreated,
         UnknownTopic,
     },
+    segment::{Reason, SegmentKey},
     topic::Topic,
 };
 
@@ -55,6 +56,7 @@ impl Metadata {
 
         self.tombstones.remove(new.name.as_str());
         self.partitions += new.partitions.len();
+        new.partitions.iter().for_each(|placement| self.lease_given(placement.leader));
         self.names.insert(Arc::clone(&topic.name), new.id);
         self.topics.insert(new.id, Arc::new(topic));
         Ok(TopicCreated { epoch: first_epoch })
@@ -72,6 +74,7 @@ impl Metadata {
             .map_err(|(partition, why)| AddRefusal::Placement { partition, why })?;
 
         self.partitions += add.partitions.len();
+        add.partitions.iter().for_each(|placement| self.lease_given(placement.leader));
         self.topics.insert(add.topic, Arc::new(topic));
         Ok(())
     }
@@ -82,6 +85,9 @@ impl Metadata {
         let named = self.names.remove(&topic.name);
         assert_eq!(named, Some(id), "{} names its topic", topic.name);
         self.partitions -= topic.partitions.len();
+        for (_, partition) in &topic.partitions {
+            self.lease_taken(partition.open.leader);
+        }
         self.bury(Arc::clone(&topic.name), topic.epoch_after());
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use walrus_metadata::{Command, Metadata, Prune, Roll};
-use walrus_types::Epoch;
+use walrus_types::{Epoch, NodeId};
 
 use crate::world::{apply, new_topic, on, partition, prune, roll, world};
 
@@ -82,4 +82,25 @@ fn cost_of_a_command_while_a_reader_holds_the_view_before() {
     let start = Instant::now();
     let found = black_box(new.diff(&old)).len();
     println!("diff of {found}: {:?}", start.elapsed());
+    cost_of_questions(&new);
+}
+
+fn cost_of_questions(state: &Metadata) {
+    let mut fenced = state.clone();
+    apply(&mut fenced, &crate::world::fence(1, 1));
+    type Question<'a> = (&'a str, &'a dyn Fn() -> usize);
+    let questions: [Question<'_>; 5] = [
+        ("left open, none", &|| state.left_open().count()),
+        ("left open, all", &|| fenced.left_open().count()),
+        ("leases of a node", &|| state.leases_of(NodeId(1)) as usize),
+        ("what a node holds", &|| state.holding(NodeId(1)).open as usize),
+        ("short of copies", &|| state.short_of_copies(|member| member.node.0 > 1, 100).len()),
+    ];
+    for (what, ask) in questions {
+        let start = Instant::now();
+        let found = black_box(ask());
+        let took = start.elapsed();
+        println!("{what}, of {} partitions: {found} in {took:?}", state.partitions_total());
+        assert!(took < Duration::from_millis(5), "{what}");
+    }
 }

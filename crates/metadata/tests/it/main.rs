@@ -3,14 +3,22 @@
 #[cfg(test)]
 mod cost;
 #[cfg(test)]
+mod queries;
+#[cfg(test)]
 mod random;
+#[cfg(test)]
+mod rules_lives;
 #[cfg(test)]
 mod rules_nodes;
 #[cfg(test)]
 mod rules_partitions;
 #[cfg(test)]
+mod rules_seals;
+#[cfg(test)]
 mod rules_topics;
 #[cfg(test)]
 mod snapshot;
+#[cfg(test)]
+mod v1;
 #[cfg(test)]
 mod world;

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 use walrus_metadata::{
-    Address, Addresses, Command, Leader, Member, Metadata, NewTopic, Placement, Prune, Reason,
-    Register, Reply, Roll, SealedAt,
+    Address, Addresses, Command, Coverage, Fence, Leader, Member, Metadata, NewTopic, NodeChange,
+    Placement, Prune, Reason, Register, Reply, Roll, SealedAt, SetNodeState,
 };
 use walrus_types::{
     ClusterId, Epoch, Incarnation, NodeId, Offset, PartitionIndex, StorageId, TimestampMs, TopicId,
@@ -22,7 +22,16 @@ pub(crate) fn register(node: i32, incarnation: u64) -> Register {
         cluster: CLUSTER,
         rack: None,
         addresses: Addresses { client: door(9091), peer: door(6001), admin: door(7071) },
+        at: NOW,
     }
+}
+
+pub(crate) fn fence(node: i32, incarnation: u64) -> Command {
+    Command::Fence(Fence { node: NodeId(node), incarnation: Incarnation(incarnation), at: NOW })
+}
+
+pub(crate) fn set_state(node: i32, change: NodeChange) -> Command {
+    Command::SetNodeState(SetNodeState { node: NodeId(node), expected: None, change })
 }
 
 pub(crate) fn member(node: i32) -> Member {
@@ -63,6 +72,7 @@ pub(crate) fn roll(expected: i32, end: i64, nodes: &[i32]) -> Roll {
         partition: partition(1, 0),
         expected: Epoch(expected),
         sealed: sealed(end, 100),
+        coverage: Coverage::Quorum,
         next: on(nodes),
         reason: Reason::Entries,
         at: NOW,

@@ -85,6 +85,7 @@ pub(crate) fn register(incarnation: u64) -> Command {
         cluster: CLUSTER,
         rack: None,
         addresses: Addresses { client: door(9091), peer: door(6001), admin: door(7071) },
+        at: TimestampMs(0),
     })
 }
 
