@@ -140,6 +140,7 @@ fn a_segment_that_nobody_holds_ends_where_it_can_and_leaves_its_loss() {
     let cases = [
         (0, sealed(0, 0), gone.clone()),
         (0, sealed(5, 0), end(0)),
+        (0, sealed(5, 50), end(0)),
         (0, sealed(0, 1), end(0)),
         (4, sealed(4, 0), gone.clone()),
         (4, sealed(4, 1), gone),
