@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use walrus_types::limits;
 
+use crate::config::KafkaKind;
+
 /// Who stamps a batch (`message.timestamp.type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimestampType {
@@ -74,24 +76,6 @@ pub enum ConfigRefusal {
     },
 }
 
-/// Kafka's kinds of config values, by their numbers on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i8)]
-pub enum Kind {
-    /// `true` or `false`.
-    Boolean = 1,
-    /// Text.
-    String = 2,
-    /// 32 bits.
-    Int = 3,
-    /// 64 bits.
-    Long = 5,
-    /// A fraction.
-    Double = 6,
-    /// A list, comma-separated.
-    List = 7,
-}
-
 /// What may be done with an entry.
 #[derive(Debug, Clone, Copy)]
 pub enum Access {
@@ -116,7 +100,7 @@ pub struct Entry {
     /// Kafka's name, or one of ours under `walrus.`.
     pub name: &'static str,
     /// For DescribeConfigs.
-    pub kind: Kind,
+    pub kind: KafkaKind,
     /// Whether and how it is set.
     pub access: Access,
     /// For DescribeConfigs, in our words.
@@ -136,163 +120,175 @@ const FLUSHED: &str = "every batch is flushed before it is acknowledged";
 
 /// Every topic config, by name.
 pub const ENTRIES: &[Entry] = &[
-    fixed("cleanup.policy", Kind::List, "delete", NO_COMPACTION, "What happens to old segments."),
+    fixed(
+        "cleanup.policy",
+        KafkaKind::List,
+        "delete",
+        NO_COMPACTION,
+        "What happens to old segments.",
+    ),
     fixed(
         "compression.type",
-        Kind::String,
+        KafkaKind::String,
         "producer",
         "batches are stored as they come",
         "The codec of stored batches.",
     ),
     fixed(
         "delete.retention.ms",
-        Kind::Long,
+        KafkaKind::Long,
         "86400000",
         NO_COMPACTION,
         "How long a compacted topic keeps tombstones.",
     ),
     fixed(
         "file.delete.delay.ms",
-        Kind::Long,
+        KafkaKind::Long,
         "0",
         "pruned files are unlinked at once",
         "How long a pruned file stays.",
     ),
-    fixed("flush.messages", Kind::Long, "1", FLUSHED, "Records after which the log is flushed."),
-    fixed("flush.ms", Kind::Long, "0", FLUSHED, "Time after which the log is flushed."),
+    fixed(
+        "flush.messages",
+        KafkaKind::Long,
+        "1",
+        FLUSHED,
+        "Records after which the log is flushed.",
+    ),
+    fixed("flush.ms", KafkaKind::Long, "0", FLUSHED, "Time after which the log is flushed."),
     fixed(
         "index.interval.bytes",
-        Kind::Int,
+        KafkaKind::Int,
         "16384",
         "one interval serves all segments",
         "Bytes between two index entries.",
     ),
     fixed(
         "max.compaction.lag.ms",
-        Kind::Long,
+        KafkaKind::Long,
         "9223372036854775807",
         NO_COMPACTION,
         "The longest a record stays uncompacted.",
     ),
     number(
         "max.message.bytes",
-        Kind::Int,
+        KafkaKind::Int,
         (0, BATCH_BYTES_MAX, |c| &mut c.batch_bytes_max),
         "The largest record batch that is taken, in bytes.",
     ),
     number(
         "message.timestamp.after.max.ms",
-        Kind::Long,
+        KafkaKind::Long,
         (0, i64::MAX, |c| &mut c.timestamp_after_max_ms),
         "How far a producer's timestamp may lie in the future.",
     ),
     number(
         "message.timestamp.before.max.ms",
-        Kind::Long,
+        KafkaKind::Long,
         (0, i64::MAX, |c| &mut c.timestamp_before_max_ms),
         "How far a producer's timestamp may lie in the past.",
     ),
     Entry {
         name: "message.timestamp.type",
-        kind: Kind::String,
+        kind: KafkaKind::String,
         access: Access::Timestamps,
         doc: "Who stamps records: CreateTime (the producer) or LogAppendTime (the broker).",
     },
     fixed(
         "min.cleanable.dirty.ratio",
-        Kind::Double,
+        KafkaKind::Double,
         "0.5",
         NO_COMPACTION,
         "How dirty a log is before it is compacted.",
     ),
     fixed(
         "min.compaction.lag.ms",
-        Kind::Long,
+        KafkaKind::Long,
         "0",
         NO_COMPACTION,
         "The least time a record stays uncompacted.",
     ),
     number(
         "min.insync.replicas",
-        Kind::Int,
+        KafkaKind::Int,
         (1, 1_000, |c| &mut c.min_insync_replicas),
         "Copies that acks=all needs, counted when the next segment is opened.",
     ),
     fixed(
         "preallocate",
-        Kind::Boolean,
+        KafkaKind::Boolean,
         "false",
         "the WAL is preallocated, segments are not",
         "Whether segment files are preallocated.",
     ),
     number(
         "retention.bytes",
-        Kind::Long,
+        KafkaKind::Long,
         (-1, i64::MAX, |c| &mut c.retention_bytes),
         "Oldest segments are pruned while the partition holds more; -1 for no limit.",
     ),
     number(
         "retention.ms",
-        Kind::Long,
+        KafkaKind::Long,
         (-1, i64::MAX, |c| &mut c.retention_ms),
         "Segments whose newest record is older are pruned; -1 for no limit.",
     ),
     number(
         "segment.bytes",
-        Kind::Int,
+        KafkaKind::Int,
         (1 << 10, i32::MAX as i64, |c| &mut c.segment_bytes),
         "A segment is rolled at this size.",
     ),
     fixed(
         "segment.index.bytes",
-        Kind::Int,
+        KafkaKind::Int,
         "10485760",
         "an index grows with its segment",
         "The largest index.",
     ),
     fixed(
         "segment.jitter.ms",
-        Kind::Long,
+        KafkaKind::Long,
         "0",
         "rolls are spread by a token bucket",
         "Random delay of rolls by age.",
     ),
     number(
         "segment.ms",
-        Kind::Long,
+        KafkaKind::Long,
         (1, i64::MAX, |c| &mut c.segment_ms),
         "A segment is rolled at this age.",
     ),
     fixed(
         "unclean.leader.election.enable",
-        Kind::Boolean,
+        KafkaKind::Boolean,
         "false",
         "a copy that lacks acknowledged records is never made the leader by itself",
         "Whether a stale copy may lead.",
     ),
     fixed(
         "walrus.durability",
-        Kind::String,
+        KafkaKind::String,
         "fsync",
         "other modes are not built yet",
         "When a batch counts as written: after its flush.",
     ),
     number(
         "walrus.retention.generations",
-        Kind::Long,
+        KafkaKind::Long,
         (-1, i64::MAX, |c| &mut c.retention_generations),
         "At most this many sealed segments are kept; -1 for no limit.",
     ),
     fixed(
         "walrus.rollover.leader",
-        Kind::String,
+        KafkaKind::String,
         "keep",
         "this node is the only one",
         "Who leads the next segment.",
     ),
     number(
         "walrus.segment.entries",
-        Kind::Long,
+        KafkaKind::Long,
         (1, i64::MAX, |c| &mut c.segment_entries),
         "A segment is rolled after this many offsets.",
     ),
@@ -300,7 +296,7 @@ pub const ENTRIES: &[Entry] = &[
 
 const fn fixed(
     name: &'static str,
-    kind: Kind,
+    kind: KafkaKind,
     value: &'static str,
     why: &'static str,
     doc: &'static str,
@@ -310,7 +306,7 @@ const fn fixed(
 
 const fn number(
     name: &'static str,
-    kind: Kind,
+    kind: KafkaKind,
     (min, max, field): (i64, i64, fn(&mut TopicConfig) -> &mut i64),
     doc: &'static str,
 ) -> Entry {

@@ -2,22 +2,23 @@
 
 use super::{Config, Source};
 
-/// The type that DescribeConfigs declares for an entry; the numbers are the protocol's.
+/// The type that DescribeConfigs declares for an entry, of a node or a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i8)]
 pub enum KafkaKind {
     /// `true` or `false`.
-    Boolean = 1,
+    Boolean,
     /// Any text.
-    String = 2,
+    String,
     /// 32 bits.
-    Int = 3,
+    Int,
     /// 16 bits.
-    Short = 4,
+    Short,
     /// 64 bits.
-    Long = 5,
+    Long,
+    /// A fraction.
+    Double,
     /// Texts, separated by commas.
-    List = 7,
+    List,
 }
 
 impl KafkaKind {
@@ -29,6 +30,7 @@ impl KafkaKind {
             Self::Int => 3,
             Self::Short => 4,
             Self::Long => 5,
+            Self::Double => 6,
             Self::List => 7,
         }
     }

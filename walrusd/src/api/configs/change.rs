@@ -6,7 +6,8 @@ use walrus_wire::kafka_protocol::error::ResponseError;
 
 use crate::{
     api::{codes::Refusal, topics::check_config},
-    topic_config::{Kind, TopicConfig, entry},
+    config::KafkaKind,
+    topic_config::{TopicConfig, entry},
 };
 
 /// What a topic sets.
@@ -112,7 +113,7 @@ fn list(
         words.map(str::to_owned).collect()
     };
     match entry(name) {
-        Some(entry) if entry.kind == Kind::List => {
+        Some(entry) if entry.kind == KafkaKind::List => {
             Ok((words(&entry.value(in_force)), words(given)))
         }
         Some(_) => Err(Refusal::new(

@@ -147,7 +147,7 @@ fn topic_entries(levels: Levels<'_>, told: impl Fn(&str) -> bool) -> Vec<Shown> 
             value: Some(entry.value(&in_force)),
             read_only: entry.is_read_only(),
             source: synonyms[0].source,
-            kind: entry.kind as i8,
+            kind: entry.kind.code(),
             doc: entry.doc,
             synonyms,
         }
