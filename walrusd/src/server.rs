@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 use walrus_metadata::{Address, Addresses, Command, Register, Reply};
-use walrus_raft::{MetadataNode, RaftConfig, RaftPeer};
+use walrus_raft::{Alone, MetadataNode, RaftConfig, RaftPeer, Start};
 use walrus_storage::{
     disk::{Backend, Disk, RealDisk},
     store::{Store, StoreConfig, StoreOpened},
@@ -197,7 +197,8 @@ async fn open(
         Arc::clone(&disk),
         &raft_meta,
         raft_identity,
-        peer,
+        Start::Found(peer),
+        Arc::new(Alone),
         RaftConfig::default(),
     );
     let user_data = data_dir.user_data();

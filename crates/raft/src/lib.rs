@@ -6,6 +6,7 @@
 //!
 //! ```text
 //!  propose ─> openraft ─> log/ ──> WAL in raft_meta/wal/          append, flush, commit
+//!                │  └───> network.rs ─> Transport: the other members, whose group.rs answers
 //!                └──────> machine.rs ─> Metadata::apply ─> views, replies
 //!                             └───────> snapshots.rs               then log/ forgets what is in it
 //! ```
@@ -14,9 +15,12 @@
 
 mod config;
 mod file;
+mod group;
 mod identity;
 mod log;
 mod machine;
+mod membership;
+mod message;
 mod metrics;
 mod network;
 mod node;
@@ -24,13 +28,17 @@ mod propose;
 mod snapshots;
 #[cfg(test)]
 mod suite;
+mod transport;
 mod types;
 mod watch;
 
 pub use config::RaftConfig;
 pub use file::FileError;
+pub use group::Group;
 pub use identity::{Identity, IdentityError};
 pub use log::{Broken, LogOpenError};
-pub use node::{MetadataNode, OpenError, Opened};
+pub use membership::{Member, MembershipError, VOTERS_MAX};
+pub use node::{MetadataNode, OpenError, Opened, Start};
 pub use propose::ProposeError;
+pub use transport::{Alone, CallError, Destination, Lane, Transport};
 pub use types::{RaftId, RaftPeer};

@@ -16,6 +16,7 @@ use walrus_storage::{disk::Disk, wal::WalStats};
 use crate::{
     config::RaftConfig,
     file::FileError,
+    group::Group,
     identity::{self, Identity, IdentityError},
     log::{LogOpenError, LogStore},
     machine::Machine,
@@ -23,6 +24,7 @@ use crate::{
     network::Network,
     propose::{ProposeError, Proposer, stopped},
     snapshots::Snapshots,
+    transport::Transport,
     types::{RaftId, RaftPeer, TypeConfig},
     watch::watch_over,
 };
@@ -41,6 +43,15 @@ pub struct MetadataNode {
     watcher: JoinHandle<()>,
 }
 
+/// What a member does whose folder has no group in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// It founds one, of itself.
+    Found(RaftPeer),
+    /// It waits until a leader takes it in: see [`Group::admit`].
+    Join,
+}
+
 /// What a start found.
 #[derive(Debug, Clone)]
 pub struct Opened {
@@ -50,7 +61,7 @@ pub struct Opened {
     pub entries: u64,
     /// Bytes of the WAL that were replayed.
     pub wal_bytes: u64,
-    /// From the call to leading with everything applied.
+    /// From the call to its return.
     pub took: Duration,
 }
 
@@ -98,8 +109,9 @@ impl MetadataNode {
         identity::find(disk, dir)
     }
 
-    /// Starts the member whose log is in `dir`, or founds a group of one there; returns when it
-    /// leads and has applied everything that was committed before.
+    /// Starts the member whose log is in `dir`. The only voter of its group returns when it leads
+    /// and has applied everything that was committed before; one of several at once, for the
+    /// others may be yet to start.
     ///
     /// # Errors
     /// When the folder belongs to another disk or cluster, or its contents cannot be used.
@@ -107,7 +119,8 @@ impl MetadataNode {
         disk: Arc<dyn Disk>,
         dir: &Path,
         identity: Identity,
-        peer: RaftPeer,
+        start: Start,
+        transport: Arc<dyn Transport>,
         config: RaftConfig,
     ) -> Result<(Self, Opened), OpenError> {
         let started = Instant::now();
@@ -120,24 +133,38 @@ impl MetadataNode {
 
         let (machine, views) = Machine::new(snapshots);
         let id = RaftId::from(identity.storage);
+        let network = Network(Arc::clone(&transport));
         let raft = raft_config(&config);
-        let raft = Raft::new(id, raft, Network, log.clone(), machine).await.map_err(not_started)?;
+        let raft = Raft::new(id, raft, network, log.clone(), machine).await.map_err(not_started)?;
         let (watcher, fatal) = watch_over(raft.clone(), log.clone());
-        let proposer = Proposer::new(raft.clone(), log.clone(), &config);
+        let proposer = Proposer::new(raft.clone(), log.clone(), views.clone(), transport, &config);
         let node = Self { raft, log, views, fatal, proposer, watcher };
-        let founded = node.lead(id, peer, config.start_timeout).await?;
+        let founded = node.begin(id, start, config.start_timeout).await?;
         let opened = Opened { founded, entries, wal_bytes, took: started.elapsed() };
         Ok((node, opened))
     }
 
-    /// Founds the group if there is none, and leads it. A group of one waits for nobody: the
-    /// election is asked for, not timed out into.
-    async fn lead(&self, id: RaftId, peer: RaftPeer, limit: Duration) -> Result<bool, OpenError> {
-        let founded = !self.raft.is_initialized().await.map_err(not_started)?;
-        if founded {
+    /// Founds the group if there is none and it is told to, and leads one of which it is the only
+    /// voter: that waits for nobody, so the election is asked for, not timed out into.
+    async fn begin(&self, id: RaftId, start: Start, limit: Duration) -> Result<bool, OpenError> {
+        let mut founded = false;
+        if !self.raft.is_initialized().await.map_err(not_started)? {
+            let Start::Found(peer) = start else {
+                self.raft.runtime_config().tick(true);
+                return Ok(false);
+            };
             let members = BTreeMap::from([(id, peer)]);
             self.raft.initialize(members).await.map_err(not_started)?;
-        } else {
+            founded = true;
+        }
+        let members = self.group().members();
+        if members.len() > 1 {
+            self.raft.runtime_config().tick(true);
+        }
+        if members.iter().any(|member| member.votes && member.id != id) {
+            return Ok(false);
+        }
+        if !founded {
             self.raft.trigger().elect(false).await.map_err(not_started)?;
         }
         let leads = |metrics: &openraft::RaftMetrics<TypeConfig>| {
@@ -151,8 +178,13 @@ impl MetadataNode {
         Ok(founded)
     }
 
-    /// Proposes a command and answers with what the state machine replied. Its effect is in
-    /// [`MetadataNode::state`] by then. Proposals that run at the same time share flushes; one
+    /// A handle on this member that others may hold.
+    pub fn group(&self) -> Group {
+        Group { raft: self.raft.clone(), proposer: self.proposer.clone() }
+    }
+
+    /// Proposes a command, through whoever leads, and answers with what the state machine replied.
+    /// Its effect is in [`MetadataNode::state`] by then. Proposals that run at the same time share flushes; one
     /// that is dropped while it runs may still be applied.
     ///
     /// # Errors
@@ -275,7 +307,16 @@ fn raft_config(config: &RaftConfig) -> Arc<Config> {
         max_in_snapshot_log_to_keep: 0,
         // Entries are bytes in memory, so one that carries 1,000 rolls counts as one.
         max_payload_entries: 64,
+        // An idle leader is heard ten times a second, and missed after three times at the least:
+        // the time to live of leases, a second, must span an election.
+        heartbeat_interval: 100,
+        election_timeout_min: 300,
+        election_timeout_max: 450,
+        // A snapshot of the largest state, over a slow network.
+        install_snapshot_timeout: 60_000,
+        backoff: "20ms 40ms 80ms ..500ms".into(),
         // The only voter needs no timers: it asks for its election and has nobody to beat for.
+        // They are set going when there is a second member.
         enable_tick: false,
         // A new term commits what an earlier one left, so a restart never serves less than it
         // answered before.

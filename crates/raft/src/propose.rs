@@ -1,4 +1,5 @@
-//! Proposals, and how many of them there may be at once.
+//! Proposals: into the own log where this member leads, else to who does; and how many of them
+//! there may be at once.
 //!
 //! The ring that holds the log must never be full: the marker that makes room in it is written to
 //! it. So a proposal waits while half of the ring is in use, and those under way take an eighth
@@ -12,16 +13,18 @@ use openraft::{
     errors::{ClientWriteError, Fatal, ForwardToLeader, RaftError},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, sleep, timeout_at},
 };
-use walrus_metadata::{Command, Reply};
+use walrus_metadata::{Command, Metadata, Reply};
 use walrus_storage::disk::ALIGN_BYTES;
 
 use crate::{
     config::RaftConfig,
     log::{LogStore, Pressure},
     machine::Machine,
+    message::{self, NotProposed, Proposed, Request, Response},
+    transport::{CallError, Destination, Lane, Transport},
     types::{Proposal, RaftId, RaftPeer, TypeConfig},
 };
 
@@ -56,11 +59,16 @@ pub enum ProposeError {
     Stopped(Arc<str>),
 }
 
-/// Puts commands into the log.
-#[derive(Debug)]
+/// Before a member that knows of no leader, or whose leader sent it away, looks again.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Puts commands into the log, wherever its leader is.
+#[derive(Debug, Clone)]
 pub(crate) struct Proposer {
     raft: Raft<TypeConfig, Machine>,
     log: LogStore,
+    views: watch::Receiver<Arc<Metadata>>,
+    transport: Arc<dyn Transport>,
     /// In units of [`ALIGN_BYTES`], the least that a group takes.
     under_way: Arc<Semaphore>,
     command_bytes_max: usize,
@@ -68,7 +76,13 @@ pub(crate) struct Proposer {
 }
 
 impl Proposer {
-    pub(crate) fn new(raft: Raft<TypeConfig, Machine>, log: LogStore, config: &RaftConfig) -> Self {
+    pub(crate) fn new(
+        raft: Raft<TypeConfig, Machine>,
+        log: LogStore,
+        views: watch::Receiver<Arc<Metadata>>,
+        transport: Arc<dyn Transport>,
+        config: &RaftConfig,
+    ) -> Self {
         // The ring keeps the size it was made with, whatever is configured.
         let ring_bytes = usize::try_from(log.wal_stats().ring_bytes).unwrap_or(usize::MAX);
         let units = (ring_bytes / 8 / ALIGN_BYTES).clamp(1, Semaphore::MAX_PERMITS >> 3);
@@ -76,35 +90,127 @@ impl Proposer {
         Self {
             raft,
             log,
+            views,
+            transport,
             under_way: Arc::new(Semaphore::new(units)),
             command_bytes_max: config.command_bytes_max.min(fits),
             patience: config.propose_timeout,
         }
     }
 
+    pub(crate) fn state(&self) -> Arc<Metadata> {
+        Arc::clone(&self.views.borrow())
+    }
+
+    /// Proposes until it is known what became of it or the time is up. The effect is in this
+    /// member's own view when it returns.
     pub(crate) async fn propose(&self, command: &Command) -> Result<Reply, ProposeError> {
-        let bytes = command.encode();
-        if bytes.len() > self.command_bytes_max {
-            let (bytes, limit) = (bytes.len(), self.command_bytes_max);
+        let proposal = Proposal(command.encode().into());
+        let until = Instant::now() + self.patience;
+        let Proposed { index, reply } = loop {
+            let leader = match self.propose_here(proposal.clone(), until).await {
+                Err(ProposeError::NotLeader { leader }) => leader,
+                known => break known?,
+            };
+            if let Some(to) = self.other(leader.clone())
+                && let Some(known) = self.propose_there(to, proposal.clone(), until).await
+            {
+                break known?;
+            }
+            if Instant::now() + LOOK_AGAIN >= until {
+                return Err(ProposeError::NotLeader { leader });
+            }
+            sleep(LOOK_AGAIN).await;
+        };
+        let mut views = self.views.clone();
+        let applied = timeout_at(until, views.wait_for(|view| view.applied() >= index)).await;
+        match applied {
+            Ok(Ok(_view)) => Ok(reply),
+            // It is decided, but who looks at this member's view would not see it.
+            Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// Proposes to this member's own log, if it leads.
+    pub(crate) async fn propose_here(
+        &self,
+        proposal: Proposal,
+        until: Instant,
+    ) -> Result<Proposed, ProposeError> {
+        if proposal.0.len() > self.command_bytes_max {
+            let (bytes, limit) = (proposal.0.len(), self.command_bytes_max);
             return Err(ProposeError::TooLarge { bytes, limit });
         }
-        let until = Instant::now() + self.patience;
-        let room = timeout_at(until, self.room(bytes.len())).await;
+        let room = timeout_at(until, self.room(proposal.0.len())).await;
         let permit = room.map_err(|_elapsed| ProposeError::Full)?;
         // On its own, so that it holds its place in the ring until it is written, even if nobody
         // waits for it any more. It ends with the core at the latest.
         let raft = self.raft.clone();
         let writing = tokio::spawn(async move {
-            let written = raft.client_write(Proposal(bytes.into())).await;
+            let written = raft.client_write(proposal).await;
             drop(permit);
             written
         });
         match timeout_at(until, writing).await {
             Ok(Ok(Ok(written))) => {
-                Ok(written.data.0.expect("a command is answered with its reply, by apply"))
+                let reply = written.data.0;
+                let reply = reply.expect("a command is answered with its reply, by apply");
+                Ok(Proposed { index: written.log_id.index, reply })
             }
             Ok(Ok(Err(error))) => Err(refused(error)),
             Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// How long a proposal may take from now on.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
+    /// The leader, if it is another member.
+    pub(crate) fn other(&self, leader: Option<(RaftId, RaftPeer)>) -> Option<Destination> {
+        let (member, peer) = leader?;
+        (member != *self.raft.node_id()).then_some(Destination { member, peer })
+    }
+
+    /// Has the leader propose it. `None` when it did not: it leads no more, or is out of reach.
+    async fn propose_there(
+        &self,
+        to: Destination,
+        proposal: Proposal,
+        until: Instant,
+    ) -> Option<Result<Proposed, ProposeError>> {
+        let response = self.ask(to, &Request::Propose(proposal), until).await?;
+        Some(match response {
+            Ok(Response::Proposed(Ok(proposed))) => Ok(proposed),
+            Ok(Response::Proposed(Err(NotProposed::NotLeader))) => return None,
+            Ok(Response::Proposed(Err(NotProposed::Full))) => Err(ProposeError::Full),
+            Ok(Response::Proposed(Err(NotProposed::TooLarge { bytes, limit }))) => {
+                let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+                Err(ProposeError::TooLarge { bytes: size(bytes), limit: size(limit) })
+            }
+            // A member that says it cannot deal with requests has not acted on this one.
+            Ok(Response::Failed(_)) => return None,
+            Ok(_) | Err(_) => Err(ProposeError::Unknown),
+        })
+    }
+
+    /// Asks another member. `None` when the request did not leave this node.
+    pub(crate) async fn ask(
+        &self,
+        to: Destination,
+        request: &Request,
+        until: Instant,
+    ) -> Option<Result<Response, String>> {
+        let limit = until.saturating_duration_since(Instant::now());
+        let bytes = message::encode(request);
+        match self.transport.call(to, Lane::Control, bytes, limit).await {
+            Ok(answer) => Some(message::decode(&answer).map_err(|why| why.to_string())),
+            Err(CallError::NotSent(why)) => {
+                tracing::debug!(%why, "the leader of the metadata group is out of reach");
+                None
+            }
+            Err(CallError::NoAnswer(why)) => Some(Err(why)),
         }
     }
 

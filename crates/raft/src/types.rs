@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use openraft::{alias, entry::EntryPayload};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use walrus_metadata::Reply;
 use walrus_types::{NodeId, StorageId};
@@ -80,8 +80,9 @@ impl fmt::Display for RaftPeer {
 
 /// A command as bytes, the form in which it is stored, kept and sent. It is decoded when it is
 /// applied, so a log entry costs its bytes and nothing more.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Proposal(pub(crate) Bytes);
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Proposal(#[serde(with = "as_bytes")] pub(crate) Bytes);
 
 impl fmt::Debug for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,25 +96,29 @@ impl fmt::Display for Proposal {
     }
 }
 
-impl Serialize for Proposal {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(&self.0)
-    }
-}
+/// [`Bytes`] as one run of bytes.
+pub(crate) mod as_bytes {
+    use std::fmt;
 
-impl<'de> Deserialize<'de> for Proposal {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+    use bytes::Bytes;
+    use serde::{Deserializer, Serializer, de};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
         struct Visitor;
 
         impl de::Visitor<'_> for Visitor {
-            type Value = Proposal;
+            type Value = Bytes;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the bytes of a command")
+                f.write_str("bytes")
             }
 
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Proposal, E> {
-                Ok(Proposal(Bytes::copy_from_slice(bytes)))
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes::copy_from_slice(bytes))
             }
         }
 

@@ -11,7 +11,10 @@ use uuid::Uuid;
 use walrus_metadata::{
     Address, Addresses, Command, Leader, Member, Metadata, NewTopic, Placement, Register, Reply,
 };
-use walrus_raft::{Identity, MetadataNode, OpenError, Opened, ProposeError, RaftConfig, RaftPeer};
+use walrus_raft::{
+    Alone, Identity, MetadataNode, OpenError, Opened, ProposeError, RaftConfig, RaftPeer, Start,
+    Transport,
+};
 use walrus_storage::disk::{Backend, Disk, RealDisk};
 use walrus_types::{ClusterId, Incarnation, NodeId, StorageId, TimestampMs, TopicId};
 
@@ -32,9 +35,19 @@ pub(crate) fn start(
     identity: Identity,
     config: RaftConfig,
 ) -> Result<Life, OpenError> {
+    let founds = Start::Found(RaftPeer { node: NodeId(1), host: "localhost".into(), port: 6001 });
+    start_with(disk, dir, identity, (founds, Arc::new(Alone)), config)
+}
+
+pub(crate) fn start_with(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    identity: Identity,
+    (start, transport): (Start, Arc<dyn Transport>),
+    config: RaftConfig,
+) -> Result<Life, OpenError> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let peer = RaftPeer { node: NodeId(1), host: "localhost".into(), port: 6001 };
-    let opening = MetadataNode::open(disk, dir, identity, peer, config);
+    let opening = MetadataNode::open(disk, dir, identity, start, transport, config);
     let (node, opened) = runtime.block_on(opening)?;
     Ok(Life { node, opened, runtime })
 }
