@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod net;
 pub mod offsets;
 pub mod partition;
+pub mod peer;
 pub mod process;
 pub mod producer_ids;
 pub mod server;

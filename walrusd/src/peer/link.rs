@@ -1,0 +1,278 @@
+//! Asking other nodes: one connection for each address and lane, made when it is first needed.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use parking_lot::{Mutex, RwLock};
+use tokio::{
+    net::TcpStream,
+    sync::{Mutex as AsyncMutex, mpsc, oneshot},
+    task::AbortHandle,
+    time::{Instant, timeout_at},
+};
+use tracing::debug;
+use walrus_raft::{CallError, Destination, Lane, Transport};
+use walrus_types::StorageId;
+
+use super::{
+    frame::{self, Incoming, Kind, Outgoing, PeerReader, QUEUE_MAX, Subject},
+    hello::{self, Hello, HelloRefusal, PROTOCOL, PeerIdentity},
+};
+
+/// Addresses and lanes that a node has connections to. A cluster has fewer nodes.
+const LINKS_MAX: usize = 4096;
+/// A connection that is not there after so long is not coming.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// Where a node is, and on which lane.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Place {
+    host: String,
+    port: u16,
+    lane: Lane,
+}
+
+/// The connections of this node to others.
+#[derive(Debug)]
+pub struct Links {
+    /// Who this node is. It learns its cluster when it is taken in.
+    me: RwLock<PeerIdentity>,
+    links: Mutex<HashMap<Place, Arc<Link>>>,
+}
+
+/// One connection, or none at the moment.
+#[derive(Debug, Default)]
+struct Link {
+    /// Held while connecting, so that those who ask at the same time share one.
+    live: AsyncMutex<Option<Arc<Live>>>,
+}
+
+/// A connection that works, as far as is known.
+#[derive(Debug)]
+struct Live {
+    peer: PeerIdentity,
+    next: AtomicU64,
+    waiting: Waiting,
+    queue: mpsc::Sender<Outgoing>,
+    reader: AbortHandle,
+}
+
+/// Who waits for which answer; `None` when the connection has ended.
+type Waiting = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Bytes>>>>>;
+
+impl Links {
+    /// None yet.
+    pub fn new(me: PeerIdentity) -> Arc<Self> {
+        Arc::new(Self { me: RwLock::new(me), links: Mutex::default() })
+    }
+
+    /// Who this node is.
+    pub fn me(&self) -> PeerIdentity {
+        *self.me.read()
+    }
+
+    /// This node belongs to `cluster` from now on.
+    pub fn joined(&self, cluster: walrus_types::ClusterId) {
+        self.me.write().cluster = Some(cluster);
+    }
+
+    /// Asks whoever is at `host:port` and waits for the answer, `limit` at most. With `expected`
+    /// nobody else than that disk is asked.
+    ///
+    /// # Errors
+    /// [`CallError`]; it tells whether the request may have been acted on.
+    pub async fn ask(
+        &self,
+        (host, port): (&str, u16),
+        expected: Option<StorageId>,
+        (lane, subject): (Lane, Subject),
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<(PeerIdentity, Bytes), CallError> {
+        let until = Instant::now() + limit;
+        let link = self.link(Place { host: host.to_owned(), port, lane })?;
+        let late = || CallError::NotSent(format!("{host}:{port}: no connection in time"));
+        let live = timeout_at(until, self.live(&link, (host, port), lane));
+        let live = live.await.map_err(|_elapsed| late())??;
+        if let Some(expected) = expected.filter(|expected| *expected != live.peer.storage) {
+            let there = live.peer;
+            return Err(CallError::NotSent(format!(
+                "{host}:{port} is {} with storage {}, not storage {expected}",
+                there.node, there.storage
+            )));
+        }
+        let answer = live.request(subject, body)?;
+        match timeout_at(until, answer.received).await {
+            Ok(Ok(bytes)) => Ok((live.peer, bytes)),
+            Ok(Err(_)) => Err(CallError::NoAnswer(format!("{host}:{port}: connection lost"))),
+            Err(_) => Err(CallError::NoAnswer(format!("{host}:{port}: none within {limit:?}"))),
+        }
+    }
+
+    fn link(&self, place: Place) -> Result<Arc<Link>, CallError> {
+        let mut links = self.links.lock();
+        if links.len() >= LINKS_MAX && !links.contains_key(&place) {
+            return Err(CallError::NotSent(format!("{LINKS_MAX} connections are in use")));
+        }
+        Ok(Arc::clone(links.entry(place).or_default()))
+    }
+
+    async fn live(
+        &self,
+        link: &Link,
+        (host, port): (&str, u16),
+        lane: Lane,
+    ) -> Result<Arc<Live>, CallError> {
+        let mut live = link.live.lock().await;
+        if let Some(live) = live.as_ref().filter(|live| live.is_open()) {
+            return Ok(Arc::clone(live));
+        }
+        *live = None;
+        let connecting = tokio::time::timeout(CONNECT_MAX, connect(self.me(), (host, port), lane));
+        let connected = match connecting.await {
+            Ok(connected) => connected,
+            Err(_elapsed) => Err(ConnectError::Late),
+        };
+        match connected {
+            Ok(fresh) => {
+                debug!(host, port, peer = %fresh.peer.node, ?lane, "connected to a peer");
+                Ok(Arc::clone(live.insert(Arc::new(fresh))))
+            }
+            Err(why) => Err(CallError::NotSent(format!("{host}:{port}: {why}"))),
+        }
+    }
+}
+
+impl Transport for Links {
+    fn call(
+        &self,
+        to: Destination,
+        lane: Lane,
+        request: Bytes,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, CallError>> {
+        Box::pin(async move {
+            let (host, storage) = (to.peer.host.as_str(), StorageId::from(to.member));
+            let at = (host, to.peer.port);
+            let asked = self.ask(at, Some(storage), (lane, Subject::Raft), request, limit).await;
+            asked.map(|(_peer, answer)| answer)
+        })
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("no welcome within {CONNECT_MAX:?}")]
+    Late,
+    #[error("{0}")]
+    Refused(#[from] HelloRefusal),
+    #[error("what is there does not speak the peer protocol: {0}")]
+    NoPeer(String),
+}
+
+async fn connect(
+    me: PeerIdentity,
+    (host, port): (&str, u16),
+    lane: Lane,
+) -> Result<Live, ConnectError> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    let (read_half, write_half) = stream.into_split();
+    let (queue, frames) = mpsc::channel(QUEUE_MAX);
+    let writer = tokio::spawn(frame::write_all(write_half, frames));
+    let hello = Hello { protocol: PROTOCOL, from: me, lane }.encode();
+    let first = Outgoing { kind: Kind::Hello, number: 0, subject: None, body: hello };
+    let gone = || ConnectError::NoPeer("it closed the connection".into());
+    queue.send(first).await.map_err(|_gone| gone())?;
+    let mut reader = PeerReader::new(read_half);
+    let no_peer = |why: &dyn std::fmt::Display| ConnectError::NoPeer(why.to_string());
+    let answer = reader.next().await.map_err(|why| no_peer(&why))?.ok_or_else(gone)?;
+    if answer.kind != Kind::Welcome {
+        return Err(no_peer(&format!("{:?} came instead of a welcome", answer.kind)));
+    }
+    let peer = hello::decode_welcome(&answer.body).map_err(|why| no_peer(&why))??;
+    let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
+    let answers = Arc::clone(&waiting);
+    let reading = tokio::spawn(async move {
+        while let Ok(Some(frame)) = reader.next().await {
+            deliver(&answers, frame);
+        }
+        // Nobody waits for what can no longer come.
+        drop(answers.lock().take());
+        writer.abort();
+    });
+    let next = AtomicU64::new(1);
+    Ok(Live { peer, next, waiting, queue, reader: reading.abort_handle() })
+}
+
+fn deliver(waiting: &Waiting, frame: Incoming) {
+    if frame.kind != Kind::Answer {
+        return;
+    }
+    let waits = waiting.lock().as_mut().and_then(|waiting| waiting.remove(&frame.number));
+    if let Some(waits) = waits {
+        // Who waited may have lost patience meanwhile.
+        drop(waits.send(frame.body));
+    }
+}
+
+/// An answer that is awaited. Who drops it waits no more.
+struct Awaited {
+    received: oneshot::Receiver<Bytes>,
+    _turn: Turn,
+}
+
+/// A turn among those who wait, given up when dropped.
+struct Turn {
+    waiting: Waiting,
+    number: u64,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.waiting.lock().as_mut() {
+            waiting.remove(&self.number);
+        }
+    }
+}
+
+impl Live {
+    fn is_open(&self) -> bool {
+        self.waiting.lock().is_some() && !self.queue.is_closed()
+    }
+
+    fn request(&self, subject: Subject, body: Bytes) -> Result<Awaited, CallError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer, received) = oneshot::channel();
+        let lost = || CallError::NotSent("the connection was lost".into());
+        self.waiting.lock().as_mut().ok_or_else(lost)?.insert(number, answer);
+        let turn = Turn { waiting: Arc::clone(&self.waiting), number };
+        let frame = Outgoing { kind: Kind::Request, number, subject: Some(subject), body };
+        // A queue that is full is a peer that takes nothing: whoever asks is told so at once.
+        self.queue.try_send(frame).map_err(|why| match why {
+            mpsc::error::TrySendError::Full(_) => {
+                CallError::NotSent(format!("{QUEUE_MAX} requests wait to be sent"))
+            }
+            mpsc::error::TrySendError::Closed(_) => lost(),
+        })?;
+        Ok(Awaited { received, _turn: turn })
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
