@@ -166,9 +166,7 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
 
     /// Lets the disk begin with bytes that were written, so that the flush that comes finds less to
     /// do. A hint: nothing is promised, and what fails is told by the flush.
-    fn begin_flush(&self, at: u64, bytes: u64) {
-        let (_at, _bytes) = (at, bytes);
-    }
+    fn begin_flush(&self, _at: u64, _bytes: u64) {}
 
     /// Makes the file's bytes and length durable.
     ///

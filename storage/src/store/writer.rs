@@ -165,8 +165,11 @@ impl Writer {
             .map_err(|source| failed(&path(), "written", source))?;
         let before = piece.at;
         let written = segment.piece_written(piece);
-        file.begin_flush(before, written.saturating_sub(before));
-        self.written += written.saturating_sub(before);
+        let bytes = written.saturating_sub(before);
+        if bytes > 0 {
+            file.begin_flush(before, bytes);
+        }
+        self.written += bytes;
         self.evictable.push_back((Arc::clone(segment), written));
         self.evict();
         Ok(true)

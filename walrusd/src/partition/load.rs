@@ -96,9 +96,9 @@ async fn restart(
         reason: Reason::Restart,
         at: broker.clock.now(),
     };
-    if !broker.rolls.restart(roll).await {
+    let Some(decided) = broker.rolls.restart(roll).await else {
         return Err(Unavailable::Loading("the node is stopping".into()));
-    }
+    };
     let metadata = broker.raft.state();
     let after = metadata
         .topic(id.topic)
@@ -112,7 +112,11 @@ async fn restart(
         debug!(partition = %id, end = %sealed.end, epoch = %after.key.epoch, "goes on in a new segment");
         return Ok(after);
     }
-    Err(Unavailable::Loading("its open segment was not sealed as proposed".into()))
+    let why = match decided {
+        Ok(_rolled) => "another node leads what follows it".to_owned(),
+        Err(refusal) => refusal.to_string(),
+    };
+    Err(Unavailable::Loading(format!("its open segment could not be sealed: {why}").into()))
 }
 
 /// Reads what a restart needs to know. May wait for the disk.

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
-use walrus_metadata::{Command, Coverage, Reason, Roll, SealedAt};
+use walrus_metadata::{Command, Coverage, Reason, Reply, Roll, RollRefusal, Rolled, SealedAt};
 use walrus_raft::ProposeError;
 use walrus_replication::{OpenSegment, Proposal, RollReason};
 use walrus_storage::{segment::Segment, wal::Done};
@@ -22,13 +22,16 @@ use crate::broker::Broker;
 /// Before a proposal of unknown outcome is repeated.
 const REPEAT_AFTER: Duration = Duration::from_millis(50);
 
+/// What the metadata answered to a roll.
+pub(super) type Decided = Result<Rolled, RollRefusal>;
+
 /// A roll that is to be proposed until its outcome is known.
 #[derive(Debug)]
 enum Order {
     /// A partition has drained, and proposes this.
     Drained { partition: Arc<Partition>, proposal: Proposal },
     /// A segment that an earlier life left open; who loads its partition waits.
-    Restart { roll: Box<Roll>, decided: oneshot::Sender<()> },
+    Restart { roll: Box<Roll>, decided: oneshot::Sender<Decided> },
 }
 
 /// Where partitions order their rolls.
@@ -54,15 +57,14 @@ impl RollOrders {
             debug!(partition = %partition.id(), "a roll was ordered while stopping");
         }
     }
-}
 
-impl RollOrders {
-    /// Has what an earlier life left open sealed; returns when the metadata says what became of
-    /// it, and false when the broker stops before that.
-    pub(super) async fn restart(&self, roll: Roll) -> bool {
+    /// Has what an earlier life left open sealed; returns what the metadata answered, and `None`
+    /// when the broker stops before that.
+    pub(super) async fn restart(&self, roll: Roll) -> Option<Decided> {
         let (decided, decision) = oneshot::channel();
         let order = Order::Restart { roll: Box::new(roll), decided };
-        self.0.send(order).await.is_ok() && decision.await.is_ok()
+        self.0.send(order).await.ok()?;
+        decision.await.ok()
     }
 }
 
@@ -73,28 +75,41 @@ impl OrderedRolls {
         while self.0.recv_many(&mut orders, limits::CHANGES_PER_COMMAND_MAX).await > 0 {
             let command =
                 Command::Roll(orders.iter().map(|order| order.command(&broker)).collect());
-            // Every outcome is read off the metadata afterwards: the replies say no more.
-            while let Err(why) = broker.raft.propose(&command).await {
-                let stopped =
-                    matches!(why, ProposeError::Stopped(_) | ProposeError::TooLarge { .. });
-                if stopped || broker.is_draining() {
-                    error!(%why, "rolls cannot be proposed any more");
-                    return;
-                }
-                warn!(%why, rolls = orders.len(), "rolls are proposed again");
-                tokio::time::sleep(REPEAT_AFTER).await;
-            }
-            let refused: Vec<Order> =
-                orders.drain(..).filter_map(|order| order.finish(&broker)).collect();
+            let Some(reply) = propose(&broker, &command).await else { return };
+            let Reply::Rolled(decided) = reply else {
+                error!(?reply, "rolls were answered with something else");
+                return;
+            };
+            // Every outcome is read off the metadata: after a repeat the answers are refusals.
+            let refused: Vec<(Arc<Partition>, Proposal)> = orders
+                .drain(..)
+                .zip(decided)
+                .filter_map(|(order, decided)| order.finish(&broker, decided))
+                .collect();
             if !refused.is_empty() {
                 tokio::time::sleep(REPEAT_AFTER).await;
             }
-            for order in refused {
-                if let Order::Drained { partition, proposal } = order {
-                    broker.rolls.propose(&partition, proposal);
-                }
+            for (partition, proposal) in refused {
+                broker.rolls.propose(&partition, proposal);
             }
         }
+    }
+}
+
+/// Proposes until the outcome is known; `None` when that cannot be any more.
+async fn propose(broker: &Broker, command: &Command) -> Option<Reply> {
+    loop {
+        let why = match broker.raft.propose(command).await {
+            Ok(reply) => return Some(reply),
+            Err(why) => why,
+        };
+        let stopped = matches!(why, ProposeError::Stopped(_) | ProposeError::TooLarge { .. });
+        if stopped || broker.is_draining() {
+            error!(%why, "rolls cannot be proposed any more");
+            return None;
+        }
+        warn!(%why, %command, "rolls are proposed again");
+        tokio::time::sleep(REPEAT_AFTER).await;
     }
 }
 
@@ -117,16 +132,17 @@ impl Order {
         }
     }
 
-    /// Passes on what became of the roll. Gives the order back when it is to be proposed again.
-    fn finish(self, broker: &Arc<Broker>) -> Option<Self> {
+    /// Passes on what became of the roll; gives back what is to be proposed again.
+    fn finish(self, broker: &Arc<Broker>, answer: Decided) -> Option<(Arc<Partition>, Proposal)> {
         match self {
             Self::Restart { decided, .. } => {
-                // Who loads the partition reads the outcome off the metadata, if it still waits.
-                let _gone = decided.send(());
+                // Who loads the partition may wait no more.
+                drop(decided.send(answer));
                 None
             }
-            Self::Drained { partition, proposal } => hand_over(broker, partition, proposal)
-                .map(|partition| Self::Drained { partition, proposal }),
+            Self::Drained { partition, proposal } => {
+                hand_over(broker, partition, proposal).map(|partition| (partition, proposal))
+            }
         }
     }
 }
