@@ -6,14 +6,18 @@ use bytes::{Buf as _, Bytes};
 use tokio::{
     io::{AsyncWriteExt as _, BufWriter},
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 use walrus_wire::frame::{LENGTH_BYTES, Measure};
 
-use crate::net::frames::{FrameError, FrameReader};
+use crate::net::frames::{Frame, FrameError, FrameReader};
 
 /// The longest frame: a snapshot of the largest metadata.
 pub const FRAME_BYTES_MAX: usize = 256 << 20;
+/// The longest frame of a peer that has not said who it is, or has not been told who is there.
+pub const GREETING_BYTES_MAX: usize = 4 << 10;
+/// What all frames that came in together may hold until they are dealt with.
+pub const INCOMING_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 /// Kind, number and subject.
 const HEAD_BYTES: usize = 1 + 8 + 1;
 /// A peer that says nothing at all for so long is let go; whoever needs it connects again.
@@ -84,6 +88,8 @@ pub struct Incoming {
     pub subject: u8,
     /// The rest.
     pub body: Bytes,
+    /// Its share of [`INCOMING_BYTES_MAX`]: held for as long as the body is.
+    pub charge: Option<OwnedSemaphorePermit>,
 }
 
 /// A frame to be sent.
@@ -101,14 +107,22 @@ pub struct Outgoing {
 
 /// The receiving side of a connection.
 #[derive(Debug)]
-pub struct PeerReader(FrameReader);
+pub struct PeerReader {
+    frames: FrameReader,
+    bytes_max: usize,
+}
 
 impl PeerReader {
-    /// Reads from `half`.
-    pub fn new(half: OwnedReadHalf) -> Self {
-        // One frame at a time is in memory, and no more of it than came.
-        let budget = Arc::new(Semaphore::new(2 * FRAME_BYTES_MAX));
-        Self(FrameReader::new(half, budget, SILENCE_MAX))
+    /// Reads greetings from `half`. `budget` is shared by all connections: see
+    /// [`INCOMING_BYTES_MAX`].
+    pub fn new(half: OwnedReadHalf, budget: Arc<Semaphore>) -> Self {
+        let frames = FrameReader::new(half, budget, SILENCE_MAX);
+        Self { frames, bytes_max: GREETING_BYTES_MAX }
+    }
+
+    /// Both ends know each other: frames may be long from now on.
+    pub fn greeted(&mut self) {
+        self.bytes_max = FRAME_BYTES_MAX;
     }
 
     /// The next frame; `None` when the peer ended the connection between two frames.
@@ -116,24 +130,25 @@ impl PeerReader {
     /// # Errors
     /// [`FrameError`]; the connection cannot go on after any of them.
     pub async fn next(&mut self) -> Result<Option<Incoming>, FrameError> {
-        let Some(frame) = self.0.next(measure).await? else { return Ok(None) };
-        let mut body = frame.bytes;
+        let bytes_max = self.bytes_max;
+        let next = self.frames.next(|bytes| measure(bytes, bytes_max)).await?;
+        let Some(Frame { bytes: mut body, charge }) = next else { return Ok(None) };
         let kind = body.get_u8();
         let kind = Kind::from_code(kind)
             .ok_or_else(|| FrameError::Refused(format!("a frame of the unknown kind {kind}")))?;
         let (number, subject) = (body.get_u64(), body.get_u8());
-        Ok(Some(Incoming { kind, number, subject, body }))
+        Ok(Some(Incoming { kind, number, subject, body, charge }))
     }
 }
 
-fn measure(bytes: &[u8]) -> Result<Measure, String> {
+fn measure(bytes: &[u8], bytes_max: usize) -> Result<Measure, String> {
     let Some(length) = bytes.first_chunk::<LENGTH_BYTES>() else {
         return Ok(Measure::Need(LENGTH_BYTES));
     };
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-    if !(HEAD_BYTES..=FRAME_BYTES_MAX).contains(&length) {
+    if !(HEAD_BYTES..=bytes_max).contains(&length) {
         return Err(format!(
-            "a frame says it has {length} bytes; between {HEAD_BYTES} and {FRAME_BYTES_MAX} may be"
+            "a frame says it has {length} bytes; between {HEAD_BYTES} and {bytes_max} may be"
         ));
     }
     Ok(Measure::Frame(LENGTH_BYTES + length))
@@ -181,8 +196,8 @@ mod tests {
 
     #[test]
     fn a_frame_that_cannot_be_is_refused_before_its_body_is_read() {
-        let of = |length: u32| measure(&length.to_be_bytes());
-        assert_eq!(measure(&[0, 0]), Ok(Measure::Need(LENGTH_BYTES)));
+        let of = |length: u32| measure(&length.to_be_bytes(), FRAME_BYTES_MAX);
+        assert_eq!(measure(&[0, 0], FRAME_BYTES_MAX), Ok(Measure::Need(LENGTH_BYTES)));
         assert_eq!(of(10), Ok(Measure::Frame(14)));
         assert!(of(9).is_err() && of(0).is_err());
         assert!(of(u32::MAX).is_err() && of((256 << 20) + 1).is_err());

@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     net::TcpStream,
-    sync::{Mutex as AsyncMutex, mpsc, oneshot},
+    sync::{Mutex as AsyncMutex, Semaphore, mpsc, oneshot},
     task::AbortHandle,
     time::{Instant, timeout_at},
 };
@@ -24,7 +24,7 @@ use walrus_raft::{CallError, Destination, Lane, Transport};
 use walrus_types::StorageId;
 
 use super::{
-    frame::{self, Incoming, Kind, Outgoing, PeerReader, QUEUE_MAX, Subject},
+    frame::{self, INCOMING_BYTES_MAX, Incoming, Kind, Outgoing, PeerReader, QUEUE_MAX, Subject},
     hello::{self, Hello, HelloRefusal, PROTOCOL, PeerIdentity},
 };
 
@@ -46,6 +46,8 @@ struct Place {
 pub struct Links {
     /// Who this node is. It learns its cluster when it is taken in.
     me: RwLock<PeerIdentity>,
+    /// Bytes that answers may hold until they are handed on.
+    budget: Arc<Semaphore>,
     links: Mutex<HashMap<Place, Arc<Link>>>,
 }
 
@@ -72,7 +74,8 @@ type Waiting = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Bytes>>>>>;
 impl Links {
     /// None yet.
     pub fn new(me: PeerIdentity) -> Arc<Self> {
-        Arc::new(Self { me: RwLock::new(me), links: Mutex::default() })
+        let budget = Arc::new(Semaphore::new(INCOMING_BYTES_MAX));
+        Arc::new(Self { me: RwLock::new(me), budget, links: Mutex::default() })
     }
 
     /// Who this node is.
@@ -137,7 +140,8 @@ impl Links {
             return Ok(Arc::clone(live));
         }
         *live = None;
-        let connecting = tokio::time::timeout(CONNECT_MAX, connect(self.me(), (host, port), lane));
+        let connecting = connect((self.me(), Arc::clone(&self.budget)), (host, port), lane);
+        let connecting = tokio::time::timeout(CONNECT_MAX, connecting);
         let connected = match connecting.await {
             Ok(connected) => connected,
             Err(_elapsed) => Err(ConnectError::Late),
@@ -183,7 +187,7 @@ enum ConnectError {
 }
 
 async fn connect(
-    me: PeerIdentity,
+    (me, budget): (PeerIdentity, Arc<Semaphore>),
     (host, port): (&str, u16),
     lane: Lane,
 ) -> Result<Live, ConnectError> {
@@ -196,13 +200,14 @@ async fn connect(
     let first = Outgoing { kind: Kind::Hello, number: 0, subject: None, body: hello };
     let gone = || ConnectError::NoPeer("it closed the connection".into());
     queue.send(first).await.map_err(|_gone| gone())?;
-    let mut reader = PeerReader::new(read_half);
+    let mut reader = PeerReader::new(read_half, budget);
     let no_peer = |why: &dyn std::fmt::Display| ConnectError::NoPeer(why.to_string());
     let answer = reader.next().await.map_err(|why| no_peer(&why))?.ok_or_else(gone)?;
     if answer.kind != Kind::Welcome {
         return Err(no_peer(&format!("{:?} came instead of a welcome", answer.kind)));
     }
     let peer = hello::decode_welcome(&answer.body).map_err(|why| no_peer(&why))??;
+    reader.greeted();
     let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
     let answers = Arc::clone(&waiting);
     let reading = tokio::spawn(async move {

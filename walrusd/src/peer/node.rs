@@ -85,16 +85,18 @@ impl PeerNode {
         }
         let Some(group) = self.group.get() else { return Ok(()) };
         let metadata = group.state();
-        let Some(known) = metadata.node(from.node) else { return Ok(()) };
-        if known.storage != from.storage {
-            let (node, known, given) = (from.node, known.storage, from.storage);
-            return Err(HelloRefusal::OtherStorage { node, known, given });
+        let PeerIdentity { node, storage, .. } = *from;
+        match metadata.node(node) {
+            // The id of a removed node is free for another disk, and its disk is spent for good.
+            Some(known) if known.state == NodeState::Removed && known.storage == storage => {
+                Err(HelloRefusal::Removed { node, storage })
+            }
+            Some(known) if known.state != NodeState::Removed && known.storage != storage => {
+                Err(HelloRefusal::OtherStorage { node, known: known.storage, given: storage })
+            }
+            _ if metadata.spent(storage).is_some() => Err(HelloRefusal::Removed { node, storage }),
+            Some(_) | None => Ok(()),
         }
-        if known.state == NodeState::Removed {
-            let PeerIdentity { node, storage, .. } = *from;
-            return Err(HelloRefusal::Removed { node, storage });
-        }
-        Ok(())
     }
 
     async fn join(

@@ -12,7 +12,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    frame::{self, Incoming, Kind, Outgoing, PeerReader, QUEUE_MAX, Subject},
+    frame::{self, INCOMING_BYTES_MAX, Incoming, Kind, Outgoing, PeerReader, QUEUE_MAX, Subject},
     hello::{self, Hello, PeerIdentity, Welcome},
 };
 use crate::shutdown::Tasks;
@@ -43,14 +43,15 @@ pub trait Serve: Send + Sync + 'static {
 /// Accepts peers for as long as it is polled.
 pub async fn accept(listener: TcpListener, serves: Arc<dyn Serve>, tasks: Tasks) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let budget = Arc::new(Semaphore::new(INCOMING_BYTES_MAX));
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
         let place = place.expect("nobody closes the semaphore");
         match listener.accept().await {
             Ok((stream, address)) => {
-                let serves = Arc::clone(&serves);
+                let (serves, budget) = (Arc::clone(&serves), Arc::clone(&budget));
                 tasks.spawn("peer connection", async move {
-                    serve(stream, address, serves).await;
+                    serve(stream, address, serves, budget).await;
                     drop(place);
                 });
             }
@@ -62,17 +63,23 @@ pub async fn accept(listener: TcpListener, serves: Arc<dyn Serve>, tasks: Tasks)
     }
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, serves: Arc<dyn Serve>) {
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    serves: Arc<dyn Serve>,
+    budget: Arc<Semaphore>,
+) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let (read_half, write_half) = stream.into_split();
-    let mut reader = PeerReader::new(read_half);
+    let mut reader = PeerReader::new(read_half, budget);
     let (queue, frames) = mpsc::channel(QUEUE_MAX);
     // In a set, so that it ends with this task, however that ends.
     let mut writer = JoinSet::new();
     writer.spawn(frame::write_all(write_half, frames));
     if let Some(from) = greet(&mut reader, &queue, address, &*serves).await {
+        reader.greeted();
         answer_all(&mut reader, &queue, from, &serves).await;
     }
     // What is written already still leaves.
@@ -118,7 +125,7 @@ async fn answer_all(
     // They end with the connection: nobody could be told what they find.
     let mut under_way = JoinSet::new();
     loop {
-        let Incoming { kind, number, subject, body } = match reader.next().await {
+        let Incoming { kind, number, subject, body, charge } = match reader.next().await {
             Ok(Some(frame)) => frame,
             Ok(None) => return,
             Err(error) => {
@@ -139,6 +146,7 @@ async fn answer_all(
         let queue = queue.clone();
         under_way.spawn(async move {
             let body = answering.await;
+            drop(charge);
             let answer = Outgoing { kind: Kind::Answer, number, subject: None, body };
             // The peer may be gone by now.
             drop(queue.send(answer).await);

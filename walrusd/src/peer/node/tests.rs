@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Instant};
 
 use tokio::net::TcpListener;
 use uuid::Uuid;
-use walrus_metadata::{Address, Addresses, Command, Register, Reply};
+use walrus_metadata::{Address, Addresses, Command, NodeChange, Register, Reply, SetNodeState};
 use walrus_raft::{Identity, MetadataNode, RaftConfig, Start, Transport};
 use walrus_storage::disk::{Disk, SimDisk};
 use walrus_types::{Incarnation, NodeId, StorageId};
@@ -147,6 +147,29 @@ async fn a_node_with_another_disk_or_of_another_cluster_is_told_both_ids() {
         let Err(JoinError::NoAnswer(why)) = refused else { panic!("{refused:?}") };
         assert!(ids.iter().all(|id| why.contains(id)), "{why}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_id_of_a_removed_node_is_free_for_another_disk_and_its_disk_is_not() {
+    let first = founder().await;
+    let mut second = Node::start(2, 0x52, None).await;
+    second.join(first.port).await.unwrap();
+    second.register().await;
+    let set = |change| {
+        let node = NodeId(2);
+        Command::SetNodeState(SetNodeState { node, expected: None, change })
+    };
+    for change in [NodeChange::Drain, NodeChange::Remove] {
+        let reply = first.metadata().propose(&set(change)).await.unwrap();
+        assert!(matches!(reply, Reply::NodeStateSet(Ok(_))), "{reply:?}");
+    }
+    let welcomed = |storage| {
+        let storage = StorageId(Uuid::from_u128(storage));
+        let from = PeerIdentity { storage, ..second.links.me() };
+        first.serves.judge(&from)
+    };
+    assert!(matches!(welcomed(0x52), Err(HelloRefusal::Removed { .. })));
+    assert_eq!(welcomed(0x92), Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -113,6 +113,19 @@ async fn a_lost_connection_is_no_answer_and_the_next_request_makes_another() {
 }
 
 #[tokio::test]
+async fn nobody_sends_much_before_a_hello() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let (port, _tasks) = server().await;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    // A length that a snapshot may have, and nothing behind it: it is not waited for.
+    stream.write_all(&(1_u32 << 20).to_be_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(HELLO_MAX / 2, stream.read_to_end(&mut answer)).await;
+    assert!(read.expect("it is let go at once").is_err() || answer.is_empty());
+}
+
+#[tokio::test]
 async fn what_is_no_peer_is_let_go_without_an_answer() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
