@@ -104,20 +104,22 @@ impl Disk for RealDisk {
     }
 
     fn sync_dirs(&self, dirs: &[PathBuf]) -> io::Result<()> {
-        let mut there = Vec::with_capacity(dirs.len());
+        let mut first: Option<(File, u64)> = None;
+        let (mut there, mut one_device) = (0, true);
         for dir in dirs {
-            match fs::metadata(dir) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                found => there.push((dir, found?.dev())),
-            }
+            // Opened and not only looked at: what is open can be flushed even when its name goes.
+            let Some(opened) = open_if_there(dir)? else { continue };
+            there += 1;
+            let device = opened.metadata()?.dev();
+            one_device &= first.get_or_insert((opened, device)).1 == device;
         }
-        if let [(first, device), rest @ ..] = &there[..]
-            && there.len() >= SYNCFS_FILES_MIN
-            && rest.iter().all(|(_, other)| other == device)
-        {
-            return Ok(syncfs(&File::open(first)?)?);
+        match first {
+            Some((first, _)) if there >= SYNCFS_FILES_MIN && one_device => Ok(syncfs(&first)?),
+            _ => dirs.iter().try_for_each(|dir| match open_if_there(dir)? {
+                Some(opened) => opened.sync_all(),
+                None => Ok(()),
+            }),
         }
-        there.iter().try_for_each(|(dir, _)| self.sync_dir(dir))
     }
 
     fn sync_files(&self, files: &[Arc<dyn DiskFile>]) -> io::Result<()> {
@@ -166,6 +168,14 @@ impl Disk for RealDisk {
             }
         }
         Ok(Box::new(DirectWriter::open(files)?))
+    }
+}
+
+/// A directory that may be removed at any time; none when it is gone.
+fn open_if_there(dir: &Path) -> io::Result<Option<File>> {
+    match File::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
     }
 }
 
@@ -299,6 +309,33 @@ mod tests {
         disk.sync_dir(dir.path()).unwrap();
         assert_eq!(disk.list(dir.path()).unwrap().len(), 6);
         assert!(disk.free_bytes(dir.path()).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_directory_that_goes_while_it_is_flushed_is_passed_over() {
+        let dir = folder();
+        let disk = RealDisk::new(Backend::Blocking);
+        let goes: Vec<_> = (0..6).map(|name| dir.path().join(format!("{name}"))).collect();
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    goes.iter().for_each(|dir| fs::create_dir(dir).unwrap());
+                    goes.iter().for_each(|dir| fs::remove_dir(dir).unwrap());
+                }
+            });
+            // Few are flushed one by one, many by the file system.
+            for _ in 0..2000 {
+                for asked in [&goes[..1], &goes[..3], &goes[..]] {
+                    let flushed = disk.sync_dirs(asked);
+                    if flushed.is_err() {
+                        ended.store(true, Ordering::Relaxed);
+                    }
+                    flushed.unwrap();
+                }
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
     }
 
     #[test]
