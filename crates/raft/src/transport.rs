@@ -30,6 +30,10 @@ pub enum Lane {
     Control,
     /// Long: snapshots.
     Bulk,
+    /// What a leader pushes to the members of its segments, and nothing else.
+    Append,
+    /// What is read from one member for another: long, and waited for by nobody but a copy.
+    Copy,
 }
 
 /// Why a request has no answer.

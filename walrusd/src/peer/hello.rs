@@ -122,6 +122,8 @@ mod lane {
         to.serialize_u8(match lane {
             Lane::Control => 1,
             Lane::Bulk => 2,
+            Lane::Append => 3,
+            Lane::Copy => 4,
         })
     }
 
@@ -129,6 +131,8 @@ mod lane {
         match u8::deserialize(from)? {
             1 => Ok(Lane::Control),
             2 => Ok(Lane::Bulk),
+            3 => Ok(Lane::Append),
+            4 => Ok(Lane::Copy),
             other => Err(D::Error::custom(format!("no lane has the number {other}"))),
         }
     }
@@ -152,8 +156,11 @@ mod tests {
 
     #[test]
     fn a_hello_comes_back_as_it_went_and_no_part_of_it_does() {
+        for lane in [Lane::Control, Lane::Bulk, Lane::Append, Lane::Copy] {
+            let hello = Hello { lane, ..hello() };
+            assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+        }
         let bytes = hello().encode();
-        assert_eq!(Hello::decode(&bytes), Ok(hello()));
         for cut in 0..bytes.len() {
             assert!(Hello::decode(&bytes[..cut]).is_err(), "cut at {cut}");
         }

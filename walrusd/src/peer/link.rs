@@ -12,16 +12,16 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::{
-    net::TcpStream,
-    sync::{Mutex as AsyncMutex, Semaphore, mpsc, oneshot},
+    net::{TcpStream, lookup_host, tcp::OwnedWriteHalf},
+    sync::{Mutex as AsyncMutex, Semaphore, mpsc, oneshot, watch},
     task::AbortHandle,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::debug;
 use walrus_raft::{CallError, Destination, Lane, Transport};
-use walrus_types::StorageId;
+use walrus_types::{ClusterId, Incarnation, StorageId};
 
 use super::{
     frame::{self, INCOMING_BYTES_MAX, Incoming, Kind, Outgoing, PeerReader, QUEUE_MAX, Subject},
@@ -45,7 +45,7 @@ struct Place {
 #[derive(Debug)]
 pub struct Links {
     /// Who this node is. It learns its cluster when it is taken in.
-    me: RwLock<PeerIdentity>,
+    me: watch::Sender<PeerIdentity>,
     /// Bytes that answers may hold until they are handed on.
     budget: Arc<Semaphore>,
     links: Mutex<HashMap<Place, Arc<Link>>>,
@@ -61,6 +61,8 @@ struct Link {
 /// A connection that works, as far as is known.
 #[derive(Debug)]
 struct Live {
+    /// Who this node said that it is.
+    said: PeerIdentity,
     peer: PeerIdentity,
     next: AtomicU64,
     waiting: Waiting,
@@ -75,17 +77,44 @@ impl Links {
     /// None yet.
     pub fn new(me: PeerIdentity) -> Arc<Self> {
         let budget = Arc::new(Semaphore::new(INCOMING_BYTES_MAX));
-        Arc::new(Self { me: RwLock::new(me), budget, links: Mutex::default() })
+        Arc::new(Self { me: watch::Sender::new(me), budget, links: Mutex::default() })
     }
 
     /// Who this node is.
     pub fn me(&self) -> PeerIdentity {
-        *self.me.read()
+        *self.me.borrow()
     }
 
     /// This node belongs to `cluster` from now on.
-    pub fn joined(&self, cluster: walrus_types::ClusterId) {
-        self.me.write().cluster = Some(cluster);
+    pub fn joined(&self, cluster: ClusterId) {
+        self.me.send_modify(|me| me.cluster = Some(cluster));
+    }
+
+    /// This node begins another life. Connections are made anew, so that others know.
+    pub fn reborn(&self, incarnation: Incarnation) {
+        self.me.send_modify(|me| me.incarnation = incarnation);
+    }
+
+    /// Who this node is, and becomes.
+    pub(super) fn watch_me(&self) -> watch::Receiver<PeerIdentity> {
+        self.me.subscribe()
+    }
+
+    /// Whether the host is there and says that nobody listens: a process that was there is gone.
+    /// False when it cannot be told.
+    pub async fn is_refused(&self, host: &str, port: u16) -> bool {
+        let refused = async {
+            let mut any = false;
+            for address in lookup_host((host, port)).await.into_iter().flatten() {
+                let error = TcpStream::connect(address).await.err();
+                if error.is_none_or(|error| error.kind() != io::ErrorKind::ConnectionRefused) {
+                    return false;
+                }
+                any = true;
+            }
+            any
+        };
+        timeout(CONNECT_MAX, refused).await.unwrap_or(false)
     }
 
     /// Asks whoever is at `host:port` and waits for the answer, `limit` at most. With `expected`
@@ -136,23 +165,29 @@ impl Links {
         lane: Lane,
     ) -> Result<Arc<Live>, CallError> {
         let mut live = link.live.lock().await;
-        if let Some(live) = live.as_ref().filter(|live| live.is_open()) {
+        let me = self.me();
+        if let Some(live) = live.as_ref().filter(|live| live.is_open() && live.said == me) {
             return Ok(Arc::clone(live));
         }
         *live = None;
-        let connecting = connect((self.me(), Arc::clone(&self.budget)), (host, port), lane);
-        let connecting = tokio::time::timeout(CONNECT_MAX, connecting);
-        let connected = match connecting.await {
-            Ok(connected) => connected,
-            Err(_elapsed) => Err(ConnectError::Late),
-        };
-        match connected {
-            Ok(fresh) => {
-                debug!(host, port, peer = %fresh.peer.node, ?lane, "connected to a peer");
-                Ok(Arc::clone(live.insert(Arc::new(fresh))))
+        match self.open(me, (host, port), lane).await {
+            Ok(opened) => {
+                debug!(host, port, peer = %opened.peer.node, ?lane, "connected to a peer");
+                Ok(Arc::clone(live.insert(Arc::new(Live::start(me, opened)))))
             }
             Err(why) => Err(CallError::NotSent(format!("{host}:{port}: {why}"))),
         }
+    }
+
+    /// Connects to whoever is at `host:port` and tells it that this node is `me`.
+    pub(super) async fn open(
+        &self,
+        me: PeerIdentity,
+        (host, port): (&str, u16),
+        lane: Lane,
+    ) -> Result<Opened, ConnectError> {
+        let connecting = connect((me, Arc::clone(&self.budget)), (host, port), lane);
+        timeout(CONNECT_MAX, connecting).await.unwrap_or(Err(ConnectError::Late))
     }
 }
 
@@ -175,7 +210,7 @@ impl Transport for Links {
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-enum ConnectError {
+pub(super) enum ConnectError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("no welcome within {CONNECT_MAX:?}")]
@@ -186,40 +221,38 @@ enum ConnectError {
     NoPeer(String),
 }
 
+/// A connection whose ends know each other.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// Who is there.
+    pub(super) peer: PeerIdentity,
+    /// What comes from there.
+    pub(super) reader: PeerReader,
+    /// What goes there.
+    pub(super) half: OwnedWriteHalf,
+}
+
 async fn connect(
     (me, budget): (PeerIdentity, Arc<Semaphore>),
     (host, port): (&str, u16),
     lane: Lane,
-) -> Result<Live, ConnectError> {
+) -> Result<Opened, ConnectError> {
     let stream = TcpStream::connect((host, port)).await?;
-    stream.set_nodelay(true)?;
-    let (read_half, write_half) = stream.into_split();
-    let (queue, frames) = mpsc::channel(QUEUE_MAX);
-    let writer = tokio::spawn(frame::write_all(write_half, frames));
+    frame::prepare(&stream)?;
+    let (read_half, half) = stream.into_split();
     let hello = Hello { protocol: PROTOCOL, from: me, lane }.encode();
-    let first = Outgoing { kind: Kind::Hello, number: 0, subject: None, body: hello };
-    let gone = || ConnectError::NoPeer("it closed the connection".into());
-    queue.send(first).await.map_err(|_gone| gone())?;
+    let mut first = vec![Outgoing::new(Kind::Hello, 0, None, hello)];
+    frame::write_frames(&half, &mut first, |_bytes| {}).await?;
     let mut reader = PeerReader::new(read_half, budget);
     let no_peer = |why: &dyn std::fmt::Display| ConnectError::NoPeer(why.to_string());
+    let gone = || ConnectError::NoPeer("it closed the connection".into());
     let answer = reader.next().await.map_err(|why| no_peer(&why))?.ok_or_else(gone)?;
     if answer.kind != Kind::Welcome {
         return Err(no_peer(&format!("{:?} came instead of a welcome", answer.kind)));
     }
     let peer = hello::decode_welcome(&answer.body).map_err(|why| no_peer(&why))??;
-    reader.greeted();
-    let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
-    let answers = Arc::clone(&waiting);
-    let reading = tokio::spawn(async move {
-        while let Ok(Some(frame)) = reader.next().await {
-            deliver(&answers, frame);
-        }
-        // Nobody waits for what can no longer come.
-        drop(answers.lock().take());
-        writer.abort();
-    });
-    let next = AtomicU64::new(1);
-    Ok(Live { peer, next, waiting, queue, reader: reading.abort_handle() })
+    reader.greeted(lane);
+    Ok(Opened { peer, reader, half })
 }
 
 fn deliver(waiting: &Waiting, frame: Incoming) {
@@ -254,6 +287,23 @@ impl Drop for Turn {
 }
 
 impl Live {
+    fn start(said: PeerIdentity, Opened { peer, mut reader, half }: Opened) -> Self {
+        let (queue, frames) = mpsc::channel(QUEUE_MAX);
+        let writer = tokio::spawn(frame::write_all(half, frames));
+        let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
+        let answers = Arc::clone(&waiting);
+        let reading = tokio::spawn(async move {
+            while let Ok(Some(frame)) = reader.next().await {
+                deliver(&answers, frame);
+            }
+            // Nobody waits for what can no longer come.
+            drop(answers.lock().take());
+            writer.abort();
+        });
+        let next = AtomicU64::new(1);
+        Self { said, peer, next, waiting, queue, reader: reading.abort_handle() }
+    }
+
     fn is_open(&self) -> bool {
         self.waiting.lock().is_some() && !self.queue.is_closed()
     }
@@ -264,7 +314,7 @@ impl Live {
         let lost = || CallError::NotSent("the connection was lost".into());
         self.waiting.lock().as_mut().ok_or_else(lost)?.insert(number, answer);
         let turn = Turn { waiting: Arc::clone(&self.waiting), number };
-        let frame = Outgoing { kind: Kind::Request, number, subject: Some(subject), body };
+        let frame = Outgoing::new(Kind::Request, number, Some(subject), body);
         // A queue that is full is a peer that takes nothing: whoever asks is told so at once.
         self.queue.try_send(frame).map_err(|why| match why {
             mpsc::error::TrySendError::Full(_) => {

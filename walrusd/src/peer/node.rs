@@ -9,16 +9,18 @@ use std::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{info, warn};
 use walrus_metadata::NodeState;
 use walrus_raft::{Group, Lane, RaftId, RaftPeer};
+use walrus_replication::Refusal;
 use walrus_types::ClusterId;
 
 use super::{
+    append::{AnswerMessage, AppendAnswer, AppendMessage},
     frame::Subject,
     hello::{Hello, HelloRefusal, PeerIdentity, Welcome},
     link::Links,
-    server::Serve,
+    server::{Back, Serve},
 };
 
 /// How long a node that wants to join waits for one answer.
@@ -147,9 +149,38 @@ impl Serve for PeerNode {
                     let bytes = postcard::to_stdvec(&answer);
                     Bytes::from(bytes.expect("an answer has only plain data"))
                 }
+                (
+                    Subject::Beat
+                    | Subject::Fence
+                    | Subject::Copy
+                    | Subject::Read
+                    | Subject::Append
+                    | Subject::Position
+                    | Subject::Order,
+                    _,
+                ) => Bytes::new(),
             }
         })
     }
+
+    fn pushed(&self, from: PeerIdentity, subject: Subject, body: Bytes, back: &Back) {
+        match (subject, AppendMessage::decode(&from, body)) {
+            // No segment is kept here yet: the leader asks again.
+            (Subject::Append, Ok(AppendMessage { partition, append, .. })) => {
+                let (epoch, stream) = (append.epoch, append.stream);
+                let refusal = Refusal::NotYet { applied: 0 };
+                let answer = AppendAnswer::Refused { epoch, stream, refusal };
+                back.answer(AnswerMessage { partition, answer });
+            }
+            (subject, decoded) => {
+                let why = decoded.err();
+                warn!(peer = %from.node, ?subject, ?why, "a push that makes no sense here");
+                back.end();
+            }
+        }
+    }
+
+    fn ended(&self, _from: PeerIdentity, _lane: Lane) {}
 }
 
 /// Asks the node at `at` to take this one, reached at `me`, into its cluster. Asking again does no

@@ -1,11 +1,12 @@
 //! Both ends over loopback.
 
 use uuid::Uuid;
-use walrus_raft::{CallError, Lane};
-use walrus_types::{ClusterId, Incarnation, NodeId, StorageId};
+use walrus_raft::CallError;
+use walrus_replication::Refusal;
+use walrus_types::{ClusterId, Epoch, Incarnation, NodeId, StorageId, TopicPartition};
 
 use super::*;
-use crate::peer::{HelloRefusal, Links};
+use crate::peer::{AppendAnswer, HelloRefusal, Links, append::decode_answers};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -39,6 +40,12 @@ impl Serve for Echo {
             body
         })
     }
+
+    fn pushed(&self, _: PeerIdentity, _: Subject, _: Bytes, back: &Back) {
+        back.end();
+    }
+
+    fn ended(&self, _: PeerIdentity, _: Lane) {}
 }
 
 async fn server() -> (u16, Tasks) {
@@ -137,4 +144,79 @@ async fn what_is_no_peer_is_let_go_without_an_answer() {
         let read = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await.unwrap();
         assert!(read.is_err() || answer.is_empty(), "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_push_that_makes_no_sense_ends_the_connection() {
+    let (port, _tasks) = server().await;
+    let links = Links::new(identity(2));
+    let at = ("127.0.0.1", port);
+    let mut opened = links.open(identity(2), at, Lane::Append).await.unwrap();
+    let mut frames = vec![Outgoing::push(Subject::Append, b"nonsense", Bytes::new())];
+    frame::write_frames(&opened.half, &mut frames, |_bytes| {}).await.unwrap();
+    let next = tokio::time::timeout(SOON, opened.reader.next()).await.unwrap();
+    assert!(matches!(next, Ok(None) | Err(_)), "{next:?}");
+}
+
+#[tokio::test]
+async fn another_life_asks_on_another_connection() {
+    let (port, _tasks) = server().await;
+    let links = Links::new(identity(2));
+    assert_eq!(ask(&links, port, "x").await, Ok("x".into()));
+    let (at, how) = (("127.0.0.1", port), (Lane::Control, Subject::Raft));
+    let hangs = links.ask(at, None, how, "wait".into(), Duration::from_millis(300));
+    let (hung, asked) = tokio::join!(hangs, async {
+        tokio::task::yield_now().await;
+        links.reborn(Incarnation(2));
+        ask(&links, port, "y").await
+    });
+    assert_eq!(asked, Ok("y".into()));
+    let Err(CallError::NoAnswer(why)) = hung else { panic!("{hung:?}") };
+    assert!(why.contains("within"), "what is under way stays so: {why}");
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_told_from_one_that_cannot_be_reached() {
+    let (port, tasks) = server().await;
+    let links = Links::new(identity(2));
+    assert!(!links.is_refused("127.0.0.1", port).await);
+    tasks.stop(Duration::ZERO).await;
+    while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {}
+    assert!(links.is_refused("127.0.0.1", port).await);
+    assert!(!links.is_refused("no.such.host.invalid", port).await);
+}
+
+#[tokio::test]
+async fn answers_wait_for_each_other_up_to_a_bound() {
+    let (epoch, refusal) = (Epoch(1), Refusal::Busy);
+    let answer = AnswerMessage {
+        partition: TopicPartition::default(),
+        answer: AppendAnswer::Refused { epoch, stream: 1, refusal },
+    };
+    let back = Back::default();
+    let give = || {
+        for _ in 0..100 {
+            back.answer(answer);
+        }
+    };
+    let mut bytes = 0;
+    for _ in 0..3 {
+        give();
+        tokio::time::timeout(SOON, back.filled()).await.unwrap();
+        let taken = back.take().unwrap();
+        assert_eq!(decode_answers(&taken), Ok(vec![answer; 100]));
+        assert_eq!(back.take(), Some(Bytes::new()));
+        bytes = taken.len();
+    }
+    for _ in 0..BACK_BYTES_MAX / bytes {
+        give();
+    }
+    assert!(back.take().is_some_and(|taken| taken.len() <= BACK_BYTES_MAX));
+    for _ in 0..=BACK_BYTES_MAX / bytes {
+        give();
+    }
+    tokio::time::timeout(SOON, back.filled()).await.unwrap();
+    assert_eq!(back.take(), None, "the connection ends");
+    give();
+    assert_eq!(back.take(), None);
 }
