@@ -17,6 +17,8 @@ use crate::config::{Config, Durability};
 pub struct Started<'a> {
     /// The cluster, once there is one.
     pub cluster: Option<ClusterId>,
+    /// How many nodes the cluster has, this one among them.
+    pub nodes: usize,
     /// Which life of the node.
     pub incarnation: Incarnation,
     /// The client port.
@@ -40,7 +42,8 @@ pub fn show(config: &Config, started: &Started<'_>) {
 }
 
 fn text(config: &Config, started: &Started<'_>) -> String {
-    let Started { cluster, incarnation, client, peer, admin, folder, backend, took } = started;
+    let Started { cluster, nodes, incarnation, client, peer, admin, folder, backend, took } =
+        started;
     let version = env!("CARGO_PKG_VERSION");
     let node = config.node.id;
     let cluster = cluster.map_or_else(|| "no cluster".into(), |id| format!("cluster {id}"));
@@ -52,6 +55,11 @@ fn text(config: &Config, started: &Started<'_>) -> String {
     };
     let none = || "not open".to_owned();
     let shown = |address: &Option<SocketAddr>| address.map_or_else(none, |at| at.to_string());
+    let others = match nodes.saturating_sub(1) {
+        0 => String::new(),
+        1 => "  1 other node".to_owned(),
+        others => format!("  {others} other nodes"),
+    };
     let default = if config.source("node.data-dir").kind() == "default" {
         " (the default; choose with --data-dir)"
     } else {
@@ -61,7 +69,7 @@ fn text(config: &Config, started: &Started<'_>) -> String {
         "walrusd {version}: a Kafka-compatible broker, node {node} of {cluster}, start \
          {incarnation}, ready after {} ms\n  \
          clients   {}\n  \
-         peers     {}\n  \
+         peers     {}{others}\n  \
          admin     http://{admin}  /healthz /readyz /metrics\n  \
          data      {}{default}\n  \
          durable   {durable} ({backend})\n  \

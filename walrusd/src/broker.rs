@@ -20,6 +20,7 @@ use crate::{
     api::{fetch::sessions::Sessions, list_offsets::SEARCHES_MAX},
     asked_in_vain::AskedInVain,
     clock::Clock,
+    cluster_view,
     config::{ANSWERS_BYTES_MAX, Config},
     metrics::Metrics,
     offsets::CommittedOffsets,
@@ -320,7 +321,14 @@ impl Broker {
             None => (reached.ip().to_canonical().to_string(), reached.port()),
         };
         let rack = self.config.node.rack.as_ref().map(ToString::to_string);
-        vec![Endpoint { id: self.identity.node, host, port, rack }]
+        let own = Endpoint { id: self.identity.node, host, port, rack };
+        cluster_view::endpoints(&self.metadata(), own)
+    }
+
+    /// Whom clients are told to ask for changes of metadata.
+    pub fn controller_id(&self) -> NodeId {
+        let leader = self.raft.group().leader().map(StorageId::from);
+        cluster_view::controller(&self.metadata(), leader, self.identity.node)
     }
 
     /// A share of the budget for bytes on their way to consumers. With `patience` it is waited

@@ -250,6 +250,16 @@ impl DataDir {
         }
     }
 
+    /// Counts one more life of this process, durably: the present one may write no more.
+    ///
+    /// # Errors
+    /// It cannot be written; the present life is still the last one then.
+    pub fn begin_life(&mut self) -> Result<Incarnation, DataDirError> {
+        let (run, _previous) = count_start(&self.dir)?;
+        self.run = run;
+        Ok(self.run.incarnation)
+    }
+
     /// Writes down that everything was flushed before the process ended. The last thing it does.
     ///
     /// # Errors
@@ -459,6 +469,19 @@ mod tests {
             assert_eq!(previous.incarnation, Incarnation(incarnation - 1));
             assert_eq!((previous.clean, previous.same_boot), (clean, true));
         }
+    }
+
+    #[test]
+    fn a_process_can_begin_a_new_life_that_the_next_start_is_past() {
+        let root = tempfile::tempdir().unwrap();
+        let mut dir = open(root.path()).unwrap();
+        assert_eq!(dir.begin_life().unwrap(), Incarnation(2));
+        assert_eq!(dir.incarnation(), Incarnation(2));
+        dir.mark_clean().unwrap();
+        drop(dir);
+        let again = open(root.path()).unwrap();
+        assert_eq!(again.incarnation(), Incarnation(3));
+        assert!(again.previous_run().unwrap().clean);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!       └ text ─┤
 //!               └── broker ───── walrus-raft ── walrus-metadata (decides)
 //!  controller ── follows the metadata, looks after limits and retention
+//!  forming ───── finds the cluster, through peer, which is what nodes say to each other
 //!  admin ─────── health, readiness, metrics
 //! ```
 //!
@@ -17,18 +18,23 @@ pub mod asked_in_vain;
 pub mod banner;
 pub mod broker;
 pub mod clock;
+pub mod cluster_view;
 pub mod config;
 pub mod controller;
 pub mod data_dir;
+pub mod doors;
 pub mod facts;
+pub mod forming;
 pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod offsets;
+pub mod opening;
 pub mod partition;
 pub mod peer;
 pub mod process;
 pub mod producer_ids;
+pub mod registration;
 pub mod server;
 pub mod shutdown;
 pub mod text;

@@ -1,42 +1,39 @@
 //! Start, serve, stop: the order in which a node's parts come and go.
 //!
 //! The folder is locked first, so that a second process is told whose it is; then the ports are
-//! taken, the admin port early, so that a start can be watched; then log and metadata. Clients are
-//! served last. Stopping goes the other way: no new requests, answers that are owed, the
-//! log's last bytes, the mark of a clean stop.
+//! taken, the admin port early, so that a start can be watched, and the peer port too, for nodes
+//! that form a cluster wait for each other. `opening.rs` then finds the cluster and opens metadata
+//! and log. Clients are served last. Stopping goes the other way: no new requests, answers that
+//! are owed, the log's last bytes, the mark of a clean stop; other nodes are answered up to the
+//! end.
 
 use std::{
     net::SocketAddr,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
-use walrus_metadata::{Address, Addresses, Command, Register, Reply};
-use walrus_raft::{Alone, MetadataNode, RaftConfig, RaftPeer, Start};
-use walrus_storage::{
-    disk::{Backend, Disk, RealDisk},
-    store::{Store, StoreConfig, StoreOpened},
-    wal::WalConfig,
-};
-use walrus_types::{ClusterId, TimestampMs};
+use walrus_metadata::NodeState;
 
 use crate::{
     admin::{AdminServer, Health},
     banner::{self, Started},
-    broker::{Broker, Identity, Parts},
+    broker::{Broker, Parts},
     clock::Clock,
-    config::{Config, HostPort},
+    config::Config,
     controller,
     data_dir::DataDir,
+    doors::{ClientDoor, Doors},
     facts::BrokerFacts,
     logging,
     metrics::Metrics,
     net::{connection, listener},
+    opening::{Opened, Opening, Peers, close_store},
     partition::roll::{self, OrderedRolls},
+    peer::PeerIdentity,
     process,
     shutdown::{Signals, Tasks},
     text::Queues,
@@ -75,7 +72,7 @@ pub fn run(config: Config) -> Result<()> {
 async fn serve(config: Arc<Config>, begun: Instant) -> Result<()> {
     let mut signals = Signals::install().context("cannot take over signals")?;
     let mut data_dir = DataDir::open(&config.node.data_dir, config.node.id, None)?;
-    let clients = listener::bind(resolve(&config.client.listen()).await?)?;
+    let doors = Doors::open(&config).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         node = %config.node.id,
@@ -89,60 +86,168 @@ async fn serve(config: Arc<Config>, begun: Instant) -> Result<()> {
     let hooks = config.node.test_hooks.then(|| tasks.clone());
     let admin = AdminServer::start(&config.admin, health.clone(), metrics.clone(), hooks)?;
 
-    let (broker, ordered_rolls) = open(&config, &mut data_dir, metrics).await?;
-    admin.plug(Arc::new(BrokerFacts::new(&broker)));
-    start_tasks(&tasks, &broker);
-    // Not one of the tasks that are asked to end: appends that are parked while the node drains
-    // wait for their roll.
-    let rolls = tokio::spawn(ordered_rolls.run(Arc::clone(&broker)));
-    health.ready();
+    let told = (doors.peer(&config), doors.told(&config, admin.address()));
+    let peers = Peers::open(doors.peers, who(&config, &data_dir));
+    let mut opening = Opening::new(&config, &mut data_dir, &peers, told, health.clone());
+    let clock = Clock::start();
+    let ended = match open(&mut opening, clock, &mut signals).await {
+        Ok(Some(opened)) => {
+            let (rolls, ordered_rolls) = roll::orders();
+            let Opened { identity, raft, store, backend, .. } = opened;
+            let config = Arc::clone(&config);
+            let parts = Parts { config, identity, clock, store, backend, raft, metrics, rolls };
+            let running = Running {
+                broker: Broker::new(parts),
+                ordered_rolls,
+                data_dir,
+                health,
+                tasks,
+                begun,
+            };
+            running.serve(doors.clients, &peers, &admin, signals).await
+        }
+        Ok(None) => Ok(()),
+        Err(why) => Err(why),
+    };
+    peers.stop().await;
+    admin.stop(ADMIN_STOP).await;
+    ended
+}
+
+/// Whom others meet. Its cluster is told once it is known for certain.
+fn who(config: &Config, data_dir: &DataDir) -> PeerIdentity {
+    PeerIdentity {
+        cluster: data_dir.identity().cluster_id,
+        node: config.node.id,
+        storage: data_dir.identity().storage_id,
+        incarnation: data_dir.incarnation(),
+    }
+}
+
+/// Opens the node, up to where it may be asked for anything; `None` when it was asked to stop
+/// before.
+async fn open(
+    opening: &mut Opening<'_>,
+    clock: Clock,
+    signals: &mut Signals,
+) -> Result<Option<Opened>> {
+    let asked = |signal| info!(signal, "asked to stop before it served");
+    let formed = tokio::select! {
+        formed = opening.form() => formed?,
+        signal = signals.next() => {
+            asked(signal);
+            return Ok(None);
+        }
+    };
+    let opened = opening.open(formed).await?;
+    let mut fatal = opened.raft.fatal();
+    let taking_part = tokio::select! {
+        taken = opening.take_part(&opened, clock) => taken.map(|()| true),
+        signal = signals.next() => {
+            asked(signal);
+            Ok(false)
+        }
+        why = fatal.wait_for(Option::is_some) => {
+            let why = why.ok().and_then(|why| why.clone());
+            let why = why.as_deref().unwrap_or("it ended");
+            Err(anyhow::anyhow!("the metadata log failed: {why}"))
+        }
+    };
+    if taking_part? {
+        return Ok(Some(opened));
+    }
+    opened.close().await?;
+    opening.data_dir.mark_clean()?;
+    Ok(None)
+}
+
+/// A node that takes part.
+struct Running {
+    broker: Arc<Broker>,
+    ordered_rolls: OrderedRolls,
+    data_dir: DataDir,
+    health: Health,
+    tasks: Tasks,
+    begun: Instant,
+}
+
+impl Running {
+    /// Serves until it is asked to stop or something fails, and stops in order.
+    async fn serve(
+        self,
+        clients: ClientDoor,
+        peers: &Peers,
+        admin: &AdminServer,
+        mut signals: Signals,
+    ) -> Result<()> {
+        let Self { broker, ordered_rolls, data_dir, health, tasks, begun } = self;
+        let clients = clients.open()?;
+        admin.plug(Arc::new(BrokerFacts::new(&broker)));
+        start_tasks(&tasks, &broker);
+        // Not one of the tasks that are asked to end: appends that are parked while the node
+        // drains wait for their roll.
+        let rolls = tokio::spawn(ordered_rolls.run(Arc::clone(&broker)));
+        health.ready();
+        show(&broker, &data_dir, (clients.local_addr()?, peers.address(), admin.address()), begun);
+        let failure =
+            until_it_ends(&clients, &broker, (&tasks, peers), &mut signals, &health).await;
+        signals.exit_on_next();
+        match &failure {
+            None => health.drain(),
+            Some(why) => {
+                error!(why, "the node cannot go on: stopping; what was acknowledged is on disk");
+                health.fail(why);
+            }
+        }
+        broker.drain();
+        drop(clients);
+        let late = tasks.stop(Duration::from_millis(broker.config.node.stop_ms)).await;
+        if !late.is_empty() {
+            warn!(?late, "tasks did not end in time and were broken off");
+        }
+        rolls.abort();
+        if let Err(why) = rolls.await
+            && why.is_panic()
+        {
+            error!(%why, "the task that proposes rolls failed");
+        }
+        match failure {
+            Some(why) => Err(anyhow::anyhow!("{why}")),
+            None => close(broker, data_dir).await,
+        }
+    }
+}
+
+/// Says on standard output that it serves.
+fn show(
+    broker: &Broker,
+    data_dir: &DataDir,
+    (client, peer, admin): (SocketAddr, Option<SocketAddr>, SocketAddr),
+    begun: Instant,
+) {
+    let metadata = broker.metadata();
+    let here = metadata.nodes().iter().filter(|(_, node)| node.state != NodeState::Removed);
     banner::show(
-        &config,
+        &broker.config,
         &Started {
             cluster: Some(broker.identity.cluster),
+            nodes: here.count(),
             incarnation: broker.identity.incarnation,
-            client: Some(clients.local_addr()?),
-            peer: None,
-            admin: admin.address(),
+            client: Some(client),
+            peer,
+            admin,
             folder: data_dir.path(),
             backend: broker.store_backend(),
             took: begun.elapsed(),
         },
     );
-    let failure = until_it_ends(&clients, &broker, &tasks, &mut signals, &health).await;
-    signals.exit_on_next();
-    match &failure {
-        None => health.drain(),
-        Some(why) => {
-            error!(why, "the node cannot go on: stopping; what was acknowledged is on disk");
-            health.fail(why);
-        }
-    }
-    broker.drain();
-    drop(clients);
-    let late = tasks.stop(Duration::from_millis(config.node.stop_ms)).await;
-    if !late.is_empty() {
-        warn!(?late, "tasks did not end in time and were broken off");
-    }
-    rolls.abort();
-    if let Err(why) = rolls.await
-        && why.is_panic()
-    {
-        error!(%why, "the task that proposes rolls failed");
-    }
-    let closed = match failure {
-        Some(why) => Err(anyhow::anyhow!("{why}")),
-        None => close(broker, data_dir).await,
-    };
-    admin.stop(ADMIN_STOP).await;
-    closed
 }
 
 /// Serves clients until a signal comes or something fails; answers what failed.
 async fn until_it_ends(
     clients: &TcpListener,
     broker: &Arc<Broker>,
-    tasks: &Tasks,
+    (tasks, peers): (&Tasks, &Peers),
     signals: &mut Signals,
     health: &Health,
 ) -> Option<String> {
@@ -155,6 +260,7 @@ async fn until_it_ends(
         why = failure(broker) => Some(why),
         why = health.failed() => Some(why),
         task = tasks.panicked() => Some(format!("the task {task:?} panicked")),
+        task = peers.panicked() => Some(format!("the task {task:?} panicked")),
     }
 }
 
@@ -169,119 +275,6 @@ fn start_tasks(tasks: &Tasks, broker: &Arc<Broker>) {
             warn!(%why, "looking for garbage on disk was broken off");
         }
     });
-}
-
-/// Opens log and metadata and registers this life.
-async fn open(
-    config: &Arc<Config>,
-    data_dir: &mut DataDir,
-    metrics: Metrics,
-) -> Result<(Arc<Broker>, OrderedRolls)> {
-    let cluster = data_dir.identity().cluster_id.unwrap_or_else(|| ClusterId(uuid::Uuid::new_v4()));
-    let identity = Identity {
-        node: config.node.id,
-        storage: data_dir.identity().storage_id,
-        cluster,
-        incarnation: data_dir.incarnation(),
-    };
-    let backend = if config.storage.disable_io_uring { Backend::Blocking } else { Backend::Auto };
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(backend));
-    // The cluster is named in the folder first: metadata of a cluster that the folder does not
-    // know would be refused at the next start.
-    data_dir.bind_cluster(cluster)?;
-    let raft_identity = walrus_raft::Identity { storage: identity.storage, cluster };
-    let at = config.raft.advertised();
-    let peer = RaftPeer { node: identity.node, host: at.host.as_str().to_owned(), port: at.port };
-    let raft_meta = data_dir.raft_meta();
-    let raft = MetadataNode::open(
-        Arc::clone(&disk),
-        &raft_meta,
-        raft_identity,
-        Start::Found(peer),
-        Arc::new(Alone),
-        RaftConfig::default(),
-    );
-    let user_data = data_dir.user_data();
-    let (store, raft) = tokio::join!(open_store(config, disk, &user_data), raft);
-    let ((store, backend), (raft, _opened)) = (store?, raft?);
-    let clock = Clock::start();
-    register(config, &raft, identity, clock.now()).await?;
-    let (rolls, ordered_rolls) = roll::orders();
-    let config = Arc::clone(config);
-    let parts = Parts { config, identity, clock, store, backend, raft, metrics, rolls };
-    Ok((Broker::new(parts), ordered_rolls))
-}
-
-async fn open_store(
-    config: &Config,
-    disk: Arc<dyn Disk>,
-    dir: &Path,
-) -> Result<(Store, &'static str)> {
-    let ring = config.storage.wal_ring();
-    let settings = StoreConfig {
-        wal: WalConfig { file_bytes: ring.file_bytes, files: ring.files, ..WalConfig::default() },
-        tail_bytes_max: config.storage.hot_tail_bytes,
-        open_files_max: usize::try_from(config.storage.open_files_max).unwrap_or(usize::MAX),
-        reserve_bytes: config.storage.disk_reserve_bytes,
-        ..StoreConfig::default()
-    };
-    let dir = dir.to_owned();
-    let opened = tokio::task::spawn_blocking(move || Store::open(disk, &dir, settings)).await?;
-    let (store, opened) = opened.context("the log cannot be opened")?;
-    tell(&opened);
-    Ok((store, opened.wal.backend))
-}
-
-fn tell(opened: &StoreOpened) {
-    info!(
-        backend = opened.wal.backend,
-        entries = opened.wal.entries,
-        bytes = opened.wal.bytes,
-        segments = opened.segments,
-        took = ?opened.took,
-        "log opened"
-    );
-    for damage in &opened.damage {
-        error!(
-            segment = %damage.segment, from = %damage.from, to = %damage.to, why = damage.why,
-            "damaged records were found in the log; they are not served"
-        );
-    }
-}
-
-async fn register(
-    config: &Config,
-    raft: &MetadataNode,
-    identity: Identity,
-    at: TimestampMs,
-) -> Result<()> {
-    let address = |at: &HostPort| Address { host: at.host.as_str().to_owned(), port: at.port };
-    let client = config.client.advertised().unwrap_or_else(|| config.client.listen());
-    let command = Command::Register(Register {
-        node: identity.node,
-        storage: identity.storage,
-        incarnation: identity.incarnation,
-        cluster: identity.cluster,
-        rack: config.node.rack.as_ref().map(ToString::to_string),
-        addresses: Addresses {
-            client: address(&client),
-            peer: address(&config.raft.advertised()),
-            admin: address(&config.admin.listen()),
-        },
-        at,
-    });
-    match raft.propose(&command).await.context("the node cannot register")? {
-        Reply::Registered(Ok(_at)) => Ok(()),
-        Reply::Registered(Err(refused)) => bail!("this node may not register: {refused}"),
-        other => bail!("registering was answered with {other:?}"),
-    }
-}
-
-async fn resolve(at: &HostPort) -> Result<SocketAddr> {
-    let mut found = tokio::net::lookup_host((at.host.as_str(), at.port))
-        .await
-        .with_context(|| format!("{at} cannot be looked up"))?;
-    found.next().with_context(|| format!("{at} has no address"))
 }
 
 /// Accepts clients for as long as it is polled.
@@ -325,7 +318,7 @@ async fn close(broker: Arc<Broker>, mut data_dir: DataDir) -> Result<()> {
         // A task outlived the drain; the metadata log needs no goodbye to be whole.
         None => warn!("requests were still under way; the metadata log is closed as by a crash"),
     }
-    tokio::task::spawn_blocking(move || store.close()).await?.context("the log was not closed")?;
+    close_store(store).await?;
     data_dir.mark_clean()?;
     info!("stopped");
     Ok(())

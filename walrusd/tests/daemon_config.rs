@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
+use walrusd::forming::CLUSTERS_ARE_BUILT;
 
 /// A run of the binary, in an empty folder, with an environment of its own.
 struct Run<'a> {
@@ -128,6 +129,9 @@ fn what_is_printed_as_yaml_is_read_back_as_the_same() {
     assert_eq!(one(&first, "topics.retention-bytes"), "1073741824 env WALRUS_RETENTION_BYTES");
 }
 
+/// Flags, variables, file.
+type Given<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
 /// Flags, variables, file, and the lines that the refusal must have.
 type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, &'a [&'a str]);
 
@@ -165,8 +169,41 @@ const REFUSED: &[Case<'_>] = &[
     ),
     (&["--log-format", "xml"], &[], "", &["--log-format=xml: log.format must be text or json"]),
     (&["--data-dir", ""], &[], "", &["--data-dir=: node.data-dir must be a path"]),
-    (&["--join", "node1:6001"], &[], "", &["--join: cluster.join is not built yet"]),
-    (&["--peers", "a:1,b:2"], &[], "", &["--peers: cluster.peers is not built yet"]),
+    (
+        &["--join", "node1"],
+        &[],
+        "",
+        &["--join=node1: cluster.join must be host:peerport, like node1:6001"],
+    ),
+    (
+        &["--peers", "a:1,b"],
+        &[],
+        "",
+        &["--peers=a:1,b: cluster.peers must be a list of host:peerport, separated by commas"],
+    ),
+    (
+        &["--join", "a:1"],
+        &[("WALRUS_PEERS", "a:1,b:2")],
+        "",
+        &["WALRUS_PEERS: cluster.peers is given and so is cluster.join (a:1)"],
+    ),
+    (
+        &[],
+        &[],
+        "cluster:\n  peers: [a:1, b:2, a:1]\n",
+        &["w.yaml:2: cluster.peers names a:1 twice: name every node once"],
+    ),
+    (
+        &["--join", "a:1", "--raft-host", "0.0.0.0", "--raft-port", "0"],
+        &[],
+        "",
+        &[
+            "raft.advertise-host must name an address that other nodes can connect to, for \
+             cluster.join is given, and 0.0.0.0 is none",
+            "--raft-port: raft.port is 0, and cluster.join is given: other nodes must find this \
+             one at the same port",
+        ],
+    ),
     (
         &["--await-bootstrap"],
         &[],
@@ -312,6 +349,38 @@ fn every_bad_value_is_refused_with_its_name_and_place_before_anything_is_touched
         }
         assert!(err.starts_with("walrusd: ") && err.contains("\n  next: "), "{err}");
     }
+}
+
+#[test]
+fn a_cluster_is_joined_or_formed_by_any_kind_of_setting_or_refused_while_it_is_not_built() {
+    let kinds: [Given<'_>; 3] = [
+        (&["--join", "node1:6001"], &[], ""),
+        (&[], &[("WALRUS_JOIN", "node1:6001")], ""),
+        (&[], &[], "cluster:\n  join: node1:6001\n"),
+    ];
+    let lists: [Given<'_>; 3] = [
+        (&["--peers", "a:1,b:2"], &[], ""),
+        (&[], &[("WALRUS_PEERS", "a:1, b:2")], ""),
+        (&[], &[], "cluster:\n  peers:\n    - a:1\n    - b:2\n"),
+    ];
+    for (key, kinds, expected) in
+        [("cluster.join", kinds, "\"node1:6001\""), ("cluster.peers", lists, "[\"a:1\",\"b:2\"]")]
+    {
+        for (args, env, file) in kinds {
+            let mut args = args.to_vec();
+            args.extend(["--config", "w.yaml"]);
+            if CLUSTERS_ARE_BUILT {
+                let found = one(&print(&args, env, Some(file)), key);
+                assert!(found.starts_with(&format!("{expected} ")), "{found}");
+            } else {
+                let (code, _, err) = Run { args: &args, env, file: Some(file) }.go();
+                assert_eq!(code, 2, "{err}");
+                assert!(err.contains(&format!("{key} is not built yet")), "{err}");
+            }
+        }
+    }
+    let (_, help, _) = Run { args: &["--help"], env: &[], file: None }.go();
+    assert_eq!(help.contains("--join node1:6001"), CLUSTERS_ARE_BUILT, "{help}");
 }
 
 #[test]

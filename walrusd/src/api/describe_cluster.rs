@@ -43,7 +43,7 @@ pub fn begin(
     });
     let mut response = DescribeClusterResponse::default()
         .with_cluster_id(StrBytes::from_string(broker.identity.cluster.to_string()))
-        .with_controller_id(BrokerId(broker.identity.node.0))
+        .with_controller_id(BrokerId(broker.controller_id().0))
         .with_brokers(brokers.collect());
     if request.include_cluster_authorized_operations {
         response.cluster_authorized_operations = CLUSTER_OPERATIONS;

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::Output;
+use super::{
+    Output,
+    node::{JOIN, PEERS},
+};
+use crate::forming::CLUSTERS_ARE_BUILT;
 
-const EXAMPLES: &str = "\
+const OF_ONE: &str = "\
 Examples:
   walrusd
       A broker on 127.0.0.1:9091 with its data under ./walrus-data
@@ -17,6 +21,16 @@ Examples:
       Settings from a file; flags and environment stand above it
   walrusd --port 9191 --raft-port 6101 --admin-port 7171 --data-dir /tmp/second
       Beside another one on the same machine
+";
+
+const OF_MORE: &str = "  \
+  walrusd --node-id 2 --join node1:6001 --raft-host 0.0.0.0 --raft-advertise-host node2
+      In the cluster that node1 belongs to, as a node of its own
+  walrusd --node-id 2 --raft-host 10.0.0.2 --peers 10.0.0.1:6001,10.0.0.2:6001,10.0.0.3:6001
+      One of three that form a cluster: each is given the same list
+";
+
+const REST: &str = "  \
   walrusd config print --config /etc/walrus.yaml
       What would be in force, and where each value comes from
   walrusd config keys
@@ -25,8 +39,8 @@ Examples:
       First record of a new topic
 
 Environment:
-  RUST_LOG, WALRUS_DATA_DIR, WALRUS_DISABLE_IO_URING, WALRUS_MAX_SEGMENT_BYTES,
-  WALRUS_MAX_SEGMENT_ENTRIES, WALRUS_MONITOR_CHECK_MS, WALRUS_RETENTION_BYTES,
+  RUST_LOG, WALRUS_DATA_DIR, WALRUS_DISABLE_IO_URING, WALRUS_JOIN, WALRUS_MAX_SEGMENT_BYTES,
+  WALRUS_MAX_SEGMENT_ENTRIES, WALRUS_MONITOR_CHECK_MS, WALRUS_PEERS, WALRUS_RETENTION_BYTES,
   WALRUS_RETENTION_GENERATIONS; an empty one counts as unset.
   A flag stands above the environment, that above the file, that above the default.
 
@@ -36,12 +50,16 @@ Exit status:
   2    wrong usage or configuration; nothing was touched
   130  stopped at once by a second signal";
 
+fn examples() -> String {
+    [OF_ONE, if CLUSTERS_ARE_BUILT { OF_MORE } else { "" }, REST].concat()
+}
+
 /// A Kafka-compatible broker on an io_uring write-ahead log
 ///
 /// Without any flag it is a working broker: a cluster of one node, its data under ./walrus-data,
 /// clients on 127.0.0.1:9091.
 #[derive(Debug, Parser)]
-#[command(name = "walrusd", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "walrusd", version, after_help = examples(), max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = false, subcommand_negates_reqs = true)]
 pub struct Args {
     /// Settings.
@@ -129,17 +147,18 @@ pub struct Flags {
     /// What other nodes are told [default: --raft-host]
     #[arg(long, global = true, value_name = "HOST", help_heading = "Cluster")]
     pub raft_advertise_host: Option<String>,
-    /// A node of the cluster to join (not built yet)
+    /// See [`JOIN`].
     #[arg(
         long,
         global = true,
+        help = JOIN,
         alias = "initial-peer",
         value_name = "HOST:PORT",
         help_heading = "Cluster"
     )]
     pub join: Option<String>,
-    /// Nodes that form a cluster together, separated by commas (not built yet)
-    #[arg(long, global = true, value_name = "HOST:PORT,…", help_heading = "Cluster")]
+    /// See [`PEERS`].
+    #[arg(long, global = true, help = PEERS, value_name = "HOST:PORT,…", help_heading = "Cluster")]
     pub peers: Option<String>,
     /// Wait for `walrusctl cluster bootstrap` (not built yet)
     #[arg(long, global = true, help_heading = "Cluster")]

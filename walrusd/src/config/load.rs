@@ -345,7 +345,33 @@ impl Config {
             "no topic could ever be written with acks=all",
         );
         found.extend(self.shared_ports());
+        found.extend(self.unreachable());
         found
+    }
+
+    /// What other nodes could not find this one by. A node alone has nobody to tell.
+    fn unreachable(&self) -> Vec<Conflict> {
+        if !self.cluster.names_others() {
+            return Vec::new();
+        }
+        let told_by = self.cluster.key();
+        let told = self.raft.advertised();
+        let host = told.host.is_wildcard().then(|| Conflict {
+            key: "raft.advertise-host",
+            why: format!(
+                "must name an address that other nodes can connect to, for {told_by} is given, and \
+                 {} is none",
+                told.host
+            ),
+        });
+        let port = (told.port == 0).then(|| Conflict {
+            key: "raft.port",
+            why: format!(
+                "is 0, and {told_by} is given: other nodes must find this one at the same port \
+                 after a restart"
+            ),
+        });
+        host.into_iter().chain(port).collect()
     }
 
     fn shared_ports(&self) -> Vec<Conflict> {

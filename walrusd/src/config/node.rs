@@ -11,6 +11,24 @@ use super::{
         Conflict, MaybePlace, Place, Section, Setting, Several, Slot, Switch, maybe, millis, parsed,
     },
 };
+use crate::forming::CLUSTERS_ARE_BUILT;
+
+/// The most nodes that are named to form a cluster. More can join later.
+const PEERS_MAX: usize = 100;
+
+/// What `--join` is for.
+pub(super) const JOIN: &str = if CLUSTERS_ARE_BUILT {
+    "A node of the cluster to join, by its peer port"
+} else {
+    "A node of the cluster to join (not built yet)"
+};
+
+/// What `--peers` is for.
+pub(super) const PEERS: &str = if CLUSTERS_ARE_BUILT {
+    "Nodes that form a cluster together, by their peer ports; the first founds it"
+} else {
+    "Nodes that form a cluster together (not built yet)"
+};
 
 /// `node`: who this node is and where its data lies.
 #[derive(Debug, Clone)]
@@ -117,15 +135,68 @@ impl Section for NodeConfig {
     }
 }
 
-/// `cluster`: how the node finds the others.
+/// `cluster`: how the node finds the others. On a folder that belongs to a cluster these are
+/// hints.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterConfig {
     /// A node of the cluster to join.
     pub join: Option<HostPort>,
-    /// The nodes of a cluster that forms itself.
+    /// The nodes of a cluster that forms itself, this one among them.
     pub peers: Vec<HostPort>,
     /// Whether an empty node waits for `walrusctl cluster bootstrap`.
     pub await_bootstrap: bool,
+}
+
+impl ClusterConfig {
+    /// Whether the node was told where others are. It never founds a cluster because they do not
+    /// answer.
+    pub fn names_others(&self) -> bool {
+        self.join.is_some() || !self.peers.is_empty()
+    }
+
+    /// The setting that does, for what is wrong with it.
+    pub(super) fn key(&self) -> &'static str {
+        if self.join.is_some() { "cluster.join" } else { "cluster.peers" }
+    }
+
+    /// What is not built is refused: a node that was told to join a cluster must not quietly
+    /// found its own.
+    fn not_built(&self) -> Vec<Conflict> {
+        let Self { join, peers, await_bootstrap } = self;
+        let given = [
+            ("cluster.join", join.is_some() && !CLUSTERS_ARE_BUILT),
+            ("cluster.peers", !peers.is_empty() && !CLUSTERS_ARE_BUILT),
+            ("cluster.await-bootstrap", *await_bootstrap),
+        ];
+        let why = if CLUSTERS_ARE_BUILT {
+            "is not built yet: leave it away to start a cluster of one, or give cluster.join or \
+             cluster.peers"
+        } else {
+            "is not built yet: this version runs clusters of one node; leave it away to start a \
+             cluster of one"
+        };
+        let refuse = |(key, _)| Conflict { key, why: why.into() };
+        given.into_iter().filter(|(_, given)| *given).map(refuse).collect()
+    }
+
+    /// Two lists of nodes, or one that does not say how many there are.
+    fn at_odds(&self) -> Vec<Conflict> {
+        let Self { join, peers, await_bootstrap: _ } = self;
+        let refuse = |why: String| Some(Conflict { key: "cluster.peers", why });
+        let both = join.as_ref().filter(|_| !peers.is_empty()).and_then(|join| {
+            refuse(format!(
+                "is given and so is cluster.join ({join}): one of them finds the cluster"
+            ))
+        });
+        let again = |(at, peer): (usize, &HostPort)| peers[..at].contains(peer);
+        let twice = peers.iter().enumerate().find(|pair| again(*pair)).and_then(|(_, peer)| {
+            refuse(format!("names {peer} twice: name every node once, in the same order on all"))
+        });
+        let many = (peers.len() > PEERS_MAX)
+            .then_some(())
+            .and_then(|()| refuse(format!("names {} nodes and may name {PEERS_MAX}", peers.len())));
+        [both, twice, many].into_iter().flatten().collect()
+    }
 }
 
 impl Section for ClusterConfig {
@@ -133,18 +204,16 @@ impl Section for ClusterConfig {
         let Self { join, peers, await_bootstrap } = self;
         let allowed = "host:peerport, like node1:6001";
         vec![
-            Setting::new(
-                "cluster.join",
-                "A node of the cluster to join (not built yet)",
-                maybe(join, allowed),
-            )
-            .flag("--join"),
+            Setting::new("cluster.join", JOIN, maybe(join, allowed))
+                .flag("--join")
+                .env("WALRUS_JOIN"),
             Setting::new(
                 "cluster.peers",
-                "Nodes that form a cluster together (not built yet)",
+                PEERS,
                 Several { at: peers, allowed: "a list of host:peerport, separated by commas" },
             )
-            .flag("--peers"),
+            .flag("--peers")
+            .env("WALRUS_PEERS"),
             Setting::new(
                 "cluster.await-bootstrap",
                 "Wait to be bootstrapped (not built yet)",
@@ -154,22 +223,10 @@ impl Section for ClusterConfig {
         ]
     }
 
-    /// Clusters of more than one node are not built yet, and a node that was told to join one
-    /// must not quietly found its own.
     fn conflicts(&self) -> Vec<Conflict> {
-        let Self { join, peers, await_bootstrap } = self;
-        let given = [
-            ("cluster.join", join.is_some()),
-            ("cluster.peers", !peers.is_empty()),
-            ("cluster.await-bootstrap", *await_bootstrap),
-        ];
-        let refuse = |(key, _)| Conflict {
-            key,
-            why: "is not built yet: this version runs clusters of one node; \
-                  leave it away to start a cluster of one"
-                .into(),
-        };
-        given.into_iter().filter(|(_, given)| *given).map(refuse).collect()
+        let mut found = self.not_built();
+        found.extend(self.at_odds());
+        found
     }
 }
 

@@ -150,6 +150,18 @@ impl Links {
         }
     }
 
+    /// Who is at `host:port`, on a connection that is made for this question alone.
+    ///
+    /// # Errors
+    /// [`GreetError`]; being sent away has its reason beside it.
+    pub async fn greet(&self, (host, port): (&str, u16)) -> Result<PeerIdentity, GreetError> {
+        match self.open(self.me(), (host, port), Lane::Control).await {
+            Ok(opened) => Ok(opened.peer),
+            Err(ConnectError::Refused(why)) => Err(GreetError::SentAway(why)),
+            Err(why) => Err(GreetError::NoAnswer(why.to_string())),
+        }
+    }
+
     fn link(&self, place: Place) -> Result<Arc<Link>, CallError> {
         let mut links = self.links.lock();
         if links.len() >= LINKS_MAX && !links.contains_key(&place) {
@@ -206,6 +218,17 @@ impl Transport for Links {
             asked.map(|(_peer, answer)| answer)
         })
     }
+}
+
+/// Why nobody was met.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GreetError {
+    /// Nobody is there, or somebody else than a node.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// A node is there and does not talk to this one.
+    #[error("{0}")]
+    SentAway(HelloRefusal),
 }
 
 /// Why there is no connection.

@@ -30,7 +30,7 @@ pub use append::{AnswerMessage, AppendAnswer, AppendMessage};
 pub use feed::{Fed, FeedPeer, Feeds};
 pub use frame::Subject;
 pub use hello::{Hello, HelloRefusal, PeerIdentity};
-pub use link::Links;
+pub use link::{GreetError, Links};
 pub use node::{JoinError, PeerNode};
 pub use server::{Back, Serve};
 pub use walrus_raft::{CallError, Lane};

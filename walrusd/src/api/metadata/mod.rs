@@ -80,7 +80,7 @@ pub async fn begin(
     let mut response = MetadataResponse::default()
         .with_brokers(brokers.collect())
         .with_cluster_id(Some(StrBytes::from_string(broker.identity.cluster.to_string())))
-        .with_controller_id(BrokerId(broker.identity.node.0))
+        .with_controller_id(BrokerId(broker.controller_id().0))
         .with_topics(topics);
     if request.include_cluster_authorized_operations
         && CLUSTER_OPERATIONS_IN.contains(&head.version)
