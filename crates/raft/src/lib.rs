@@ -42,3 +42,4 @@ pub use node::{MetadataNode, OpenError, Opened, Start};
 pub use propose::ProposeError;
 pub use transport::{Alone, CallError, Destination, Lane, Transport};
 pub use types::{RaftId, RaftPeer};
+pub use watch::Leadership;

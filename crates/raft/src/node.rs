@@ -26,7 +26,7 @@ use crate::{
     snapshots::Snapshots,
     transport::Transport,
     types::{RaftId, RaftPeer, TypeConfig},
-    watch::watch_over,
+    watch::{Leadership, Told, watch_over},
 };
 
 const WAL_FOLDER: &str = "wal";
@@ -38,7 +38,7 @@ pub struct MetadataNode {
     raft: Raft<TypeConfig, Machine>,
     log: LogStore,
     views: watch::Receiver<Arc<Metadata>>,
-    fatal: watch::Receiver<Option<Arc<str>>>,
+    told: Told,
     proposer: Proposer,
     watcher: JoinHandle<()>,
 }
@@ -136,9 +136,9 @@ impl MetadataNode {
         let network = Network(Arc::clone(&transport));
         let raft = raft_config(&config);
         let raft = Raft::new(id, raft, network, log.clone(), machine).await.map_err(not_started)?;
-        let (watcher, fatal) = watch_over(raft.clone(), log.clone());
+        let (watcher, told) = watch_over(raft.clone(), log.clone());
         let proposer = Proposer::new(raft.clone(), log.clone(), views.clone(), transport, &config);
-        let node = Self { raft, log, views, fatal, proposer, watcher };
+        let node = Self { raft, log, views, told, proposer, watcher };
         let founded = node.begin(id, start, config.start_timeout).await?;
         let opened = Opened { founded, entries, wal_bytes, took: started.elapsed() };
         Ok((node, opened))
@@ -219,7 +219,12 @@ impl MetadataNode {
     /// Why the group is dead, once it is. The process must stop then: nothing is decided any more,
     /// and only a restart finds out what was.
     pub fn fatal(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.fatal.clone()
+        self.told.fatal.clone()
+    }
+
+    /// Who leads the group, as it changes. Do not hold what is borrowed from it.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.told.leadership.clone()
     }
 
     /// openraft's metrics under openraft's names, members named by their node ids.
