@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use serde::{Deserialize, Serialize};
 use walrus_types::{Incarnation, NodeId};
 
 use super::{FENCE_AGAIN_MS, FORGIVEN_AFTER_MS, LEASE_WAIT_MAX_MS, LEASE_WAIT_MS, Terms};
 use crate::roll::UptimeMs;
 
 /// What a node says of itself every 100 ms.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Beat {
     /// Which of its lives speaks.
     pub incarnation: Incarnation,
@@ -21,7 +22,7 @@ pub struct Beat {
 }
 
 /// What a heartbeat is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// Its leases go on from when it was sent.
     Extended,
@@ -249,6 +250,11 @@ impl Watch {
             None => true,
         };
         self.nodes.get(&node).is_some_and(|seen| seen.state == State::Serving && over(seen))
+    }
+
+    /// The nodes that are watched.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.nodes.keys().copied()
     }
 
     /// The last that a node said of itself in its present life.

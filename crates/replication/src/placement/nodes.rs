@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use walrus_types::{Incarnation, NodeId, PartitionIndex, StorageId};
 
-use crate::replica::Writer;
+use super::Placed;
+use crate::{cursors::Member, replica::Writer};
 
 /// What metadata says that a node may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,6 +86,24 @@ impl Nodes {
     /// All, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Node> {
         self.0.values()
+    }
+
+    /// Counts a segment that was placed with this view, so that the next one goes elsewhere.
+    /// `before` are the members of the segment that it follows.
+    pub fn count(&mut self, placed: &Placed, before: &[Member]) {
+        if let Some(leader) = self.0.get_mut(&placed.leader.node) {
+            leader.leases = leader.leases.saturating_add(1);
+        }
+        for member in before {
+            if let Some(node) = self.0.get_mut(&member.node) {
+                node.held = node.held.saturating_sub(1);
+            }
+        }
+        for member in &placed.members {
+            if let Some(node) = self.0.get_mut(&member.node) {
+                node.held = node.held.saturating_add(1);
+            }
+        }
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node> {
