@@ -1,0 +1,341 @@
+//! What the rest of the node sees of its controller part: heartbeats come in here, and what was
+//! last told of others is read here.
+//!
+//! Owns the [`Watch`] while this node leads the metadata group. `watch.rs` acts on what it says.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use walrus_metadata::{Metadata, NodeState};
+use walrus_replication::{
+    UptimeMs,
+    liveness::{Answer, Fence, Terms, Watch},
+    placement::Nodes,
+    seal::Blocked,
+};
+use walrus_types::{Incarnation, NodeId, SegmentId, TimestampMs};
+
+use super::{
+    messages::{BeatReply, BeatRequest, decode, encode},
+    nodes::{self, Heard},
+};
+use crate::{clock::Clock, peer::PeerIdentity};
+
+/// The controller's part of a node, whether it is the controller or not.
+#[derive(Debug)]
+pub struct ControllerState {
+    me: NodeId,
+    clock: Clock,
+    reign: Mutex<Option<Reign>>,
+    /// What the controller said last, this node or another.
+    told: Mutex<Heard>,
+    /// Lives whose connection to this node has ended, the newest of each node. Kept by every
+    /// node: one that becomes controller knows whom its predecessor's death may have hidden.
+    ended: Mutex<BTreeMap<NodeId, Incarnation>>,
+    /// Rings when `ended` grows.
+    bell: Notify,
+    /// Segments whose seal waits for members, as it was last said.
+    blocked: Mutex<BTreeMap<SegmentId, Blocked>>,
+}
+
+/// The time in which this node is the controller.
+#[derive(Debug)]
+struct Reign {
+    term: u64,
+    watch: Watch,
+}
+
+impl ControllerState {
+    /// No controller yet.
+    pub fn new(me: NodeId, clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            me,
+            clock,
+            reign: Mutex::default(),
+            told: Mutex::default(),
+            ended: Mutex::default(),
+            bell: Notify::new(),
+            blocked: Mutex::default(),
+        })
+    }
+
+    /// The answer to a heartbeat.
+    pub fn heartbeat(&self, from: PeerIdentity, bytes: &[u8]) -> Bytes {
+        let reply = match decode::<BeatRequest>(bytes) {
+            // A node speaks for itself.
+            Ok(request) if request.node == from.node => self.heard(request, self.clock.uptime()),
+            Ok(_) | Err(_) => self.no_controller(),
+        };
+        encode(&reply)
+    }
+
+    /// As [`ControllerState::heartbeat`], with the message read and at a time of the caller's.
+    pub(super) fn heard(&self, request: BeatRequest, now: UptimeMs) -> BeatReply {
+        let BeatRequest { node, beat } = request;
+        let mut reign = self.reign.lock();
+        let Some(Reign { term, watch }) = reign.as_mut() else {
+            return self.no_controller();
+        };
+        let answer = watch.heartbeat(node, beat, now);
+        let Heard { silent, unreachable } = heard(watch, now);
+        BeatReply {
+            answer,
+            term: *term,
+            controller: Some(self.me),
+            silent: silent.into_iter().collect(),
+            unreachable: unreachable.into_iter().collect(),
+        }
+    }
+
+    const fn no_controller(&self) -> BeatReply {
+        BeatReply {
+            answer: Answer::Withheld,
+            term: 0,
+            controller: None,
+            silent: Vec::new(),
+            unreachable: Vec::new(),
+        }
+    }
+
+    /// A connection that a peer had made to this node has ended.
+    pub fn peer_ended(&self, from: PeerIdentity) {
+        let mut ended = self.ended.lock();
+        let known = ended.entry(from.node).or_insert(from.incarnation);
+        *known = from.incarnation.max(*known);
+        drop(ended);
+        self.bell.notify_one();
+    }
+
+    /// Who is not heard, and for how many milliseconds, by what the controller said last.
+    pub fn silent(&self) -> BTreeMap<NodeId, u64> {
+        self.told.lock().silent.clone()
+    }
+
+    /// All that the controller said last.
+    pub fn told(&self) -> Heard {
+        self.told.lock().clone()
+    }
+
+    /// Whether this node is the controller.
+    pub fn is_controller(&self) -> bool {
+        self.reign.lock().is_some()
+    }
+
+    /// Segments whose seal waits for members, for an operator. Only the controller knows.
+    pub fn blocked(&self) -> Vec<Blocked> {
+        self.blocked.lock().values().cloned().collect()
+    }
+
+    /// The controller has answered a heartbeat of this node.
+    pub fn answered(&self, reply: &BeatReply) {
+        let silent = reply.silent.iter().copied().collect();
+        let unreachable = reply.unreachable.iter().cloned().collect();
+        *self.told.lock() = Heard { silent, unreachable };
+    }
+
+    /// This node leads the metadata group from now on.
+    pub(super) fn begin(&self, term: u64, now: UptimeMs) {
+        let watch = Watch::take_over(Terms::default(), now);
+        *self.reign.lock() = Some(Reign { term, watch });
+    }
+
+    /// It does so no more.
+    pub(super) fn end(&self) {
+        *self.reign.lock() = None;
+        self.blocked.lock().clear();
+    }
+
+    /// Rings when a connection of a peer has ended.
+    pub(super) async fn a_peer_ended(&self) {
+        self.bell.notified().await;
+    }
+
+    /// The lives whose connections have ended, and of which nothing is known since.
+    pub(super) fn ended(&self) -> Vec<(NodeId, Incarnation)> {
+        self.ended.lock().iter().map(|(node, life)| (*node, *life)).collect()
+    }
+
+    /// What became of one of [`ControllerState::ended`] is known.
+    pub(super) fn settled(&self, node: NodeId, life: Incarnation) {
+        let mut ended = self.ended.lock();
+        if ended.get(&node) == Some(&life) {
+            ended.remove(&node);
+        }
+    }
+
+    /// Tells the watch what metadata says of all nodes.
+    pub(super) fn review(&self, metadata: &Metadata, now: UptimeMs) {
+        let mut reign = self.reign.lock();
+        let Some(Reign { watch, .. }) = reign.as_mut() else { return };
+        for (id, node) in metadata.nodes() {
+            match node.state {
+                NodeState::Removed => watch.removed(*id),
+                NodeState::Active | NodeState::Draining => {
+                    watch.registered(*id, node.incarnation, now);
+                }
+                NodeState::Fenced => {
+                    watch.registered(*id, node.incarnation, now);
+                    watch.fenced(*id, node.incarnation, now);
+                }
+            }
+        }
+    }
+
+    /// Whom to fence now.
+    pub(super) fn tick(&self, now: UptimeMs) -> Vec<Fence> {
+        self.reign.lock().as_mut().map_or_else(Vec::new, |reign| reign.watch.tick(now))
+    }
+
+    /// The process of that life is gone: its fence, if that is news.
+    pub(super) fn process_gone(
+        &self,
+        (node, life): (NodeId, Incarnation),
+        now: UptimeMs,
+    ) -> Option<Fence> {
+        self.reign.lock().as_mut()?.watch.process_gone(node, life, now)
+    }
+
+    /// Whether the controller, which is this node, hears that node.
+    pub(super) fn hears(&self, node: NodeId, now: UptimeMs) -> bool {
+        let reign = self.reign.lock();
+        reign.as_ref().is_some_and(|reign| {
+            reign.watch.last_beat(node).is_some_and(|beat| beat.applied > 0)
+                && reign.watch.silent_ms(node, now).is_none()
+        })
+    }
+
+    /// The nodes as the controller, which is this node, would place segments on them.
+    pub(super) fn nodes(
+        &self,
+        metadata: &Metadata,
+        held: &BTreeMap<NodeId, u32>,
+        (uptime, now): (UptimeMs, TimestampMs),
+    ) -> Nodes {
+        let reign = self.reign.lock();
+        let heard = reign.as_ref().map(|reign| heard(&reign.watch, uptime)).unwrap_or_default();
+        drop(reign);
+        nodes::nodes_holding(metadata, held, &heard, now)
+    }
+
+    /// A segment's seal waits for members.
+    pub(super) fn is_blocked(&self, blocked: Blocked) {
+        self.blocked.lock().insert(blocked.segment, blocked);
+    }
+
+    /// It waits no more.
+    pub(super) fn is_sealed(&self, segment: SegmentId) {
+        self.blocked.lock().remove(&segment);
+    }
+}
+
+/// What a watch knows of those that are not as they should be.
+fn heard(watch: &Watch, now: UptimeMs) -> Heard {
+    let silent = |node| watch.silent_ms(node, now).map(|ms| (node, ms));
+    let unreachable = |node| {
+        let beat = watch.last_beat(node).filter(|beat| !beat.unreachable.is_empty())?;
+        Some((node, beat.unreachable.clone()))
+    };
+    Heard {
+        silent: watch.nodes().filter_map(silent).collect(),
+        unreachable: watch.nodes().filter_map(unreachable).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use walrus_replication::liveness::Beat;
+    use walrus_types::StorageId;
+
+    use super::*;
+    use crate::controller::fake;
+
+    fn state() -> Arc<ControllerState> {
+        ControllerState::new(NodeId(1), Clock::start())
+    }
+
+    fn beat(node: i32, incarnation: u64) -> BeatRequest {
+        let beat = Beat { incarnation: Incarnation(incarnation), applied: 9, ..Beat::default() };
+        BeatRequest { node: NodeId(node), beat }
+    }
+
+    fn identity(node: i32) -> PeerIdentity {
+        PeerIdentity {
+            cluster: Some(fake::CLUSTER),
+            node: NodeId(node),
+            storage: StorageId::default(),
+            incarnation: Incarnation(1),
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_extends_and_a_fenced_life_is_told_so() {
+        let state = state();
+        let mut metadata = fake::cluster(3, 1);
+        state.begin(4, UptimeMs(0));
+        state.review(&metadata, UptimeMs(0));
+        let reply = state.heard(beat(2, 1), UptimeMs(10));
+        assert_eq!((reply.answer, reply.term), (Answer::Extended, 4));
+        assert_eq!(reply.controller, Some(NodeId(1)));
+        assert_eq!(state.heard(beat(2, 2), UptimeMs(10)).answer, Answer::Withheld);
+        fake::apply(&mut metadata, &fake::fence(2, 1));
+        state.review(&metadata, UptimeMs(20));
+        let reply = state.heard(beat(2, 1), UptimeMs(30));
+        assert_eq!((reply.answer, &reply.silent[..]), (Answer::Fenced, &[(NodeId(2), 0)][..]));
+        // Its next life is another matter.
+        fake::apply(&mut metadata, &fake::register(2, 2));
+        state.review(&metadata, UptimeMs(40));
+        assert_eq!(state.heard(beat(2, 1), UptimeMs(50)).answer, Answer::Fenced);
+        assert_eq!(state.heard(beat(2, 2), UptimeMs(50)).answer, Answer::Extended);
+    }
+
+    #[test]
+    fn who_is_no_controller_extends_nothing_and_says_so() {
+        let state = state();
+        let reply = state.heard(beat(2, 1), UptimeMs(0));
+        assert_eq!((reply.answer, reply.controller), (Answer::Withheld, None));
+        state.begin(4, UptimeMs(0));
+        state.review(&fake::cluster(3, 1), UptimeMs(0));
+        assert!(state.is_controller());
+        state.end();
+        assert_eq!(state.heard(beat(2, 1), UptimeMs(1)).controller, None);
+    }
+
+    #[test]
+    fn nobody_beats_for_another_and_what_is_no_beat_extends_nothing() {
+        let state = state();
+        state.begin(4, UptimeMs(0));
+        state.review(&fake::cluster(3, 1), UptimeMs(0));
+        let answer = |from, bytes: &[u8]| {
+            decode::<BeatReply>(&state.heartbeat(identity(from), bytes)).unwrap().answer
+        };
+        assert_eq!(answer(2, &encode(&beat(2, 1))), Answer::Extended);
+        assert_eq!(answer(3, &encode(&beat(2, 1))), Answer::Withheld);
+        assert_eq!(answer(2, b"beat"), Answer::Withheld);
+    }
+
+    #[test]
+    fn the_newest_life_whose_connection_ended_is_known_until_it_is_settled() {
+        let state = state();
+        let of_life = |life| PeerIdentity { incarnation: Incarnation(life), ..identity(2) };
+        for life in [1, 3, 2] {
+            state.peer_ended(of_life(life));
+        }
+        assert_eq!(state.ended(), [(NodeId(2), Incarnation(3))]);
+        state.settled(NodeId(2), Incarnation(2));
+        assert_eq!(state.ended(), [(NodeId(2), Incarnation(3))]);
+        state.settled(NodeId(2), Incarnation(3));
+        assert_eq!(state.ended(), []);
+    }
+
+    #[test]
+    fn what_the_controller_says_of_others_is_kept() {
+        let state = state();
+        let reply = BeatReply { silent: vec![(NodeId(3), 1200)], ..state.no_controller() };
+        state.answered(&reply);
+        assert_eq!(state.silent(), BTreeMap::from([(NodeId(3), 1200)]));
+        state.answered(&state.no_controller());
+        assert!(state.silent().is_empty());
+    }
+}
