@@ -26,7 +26,7 @@ use crate::{
     admin::Health,
     broker::Identity,
     clock::Clock,
-    config::Config,
+    config::{Config, StorageConfig},
     data_dir::DataDir,
     doors::DoorError,
     forming::{self, Folder, Formed},
@@ -238,19 +238,27 @@ async fn open_store(
     disk: Arc<dyn Disk>,
     dir: &Path,
 ) -> Result<(Store, &'static str)> {
-    let ring = config.storage.wal_ring();
-    let settings = StoreConfig {
-        wal: WalConfig { file_bytes: ring.file_bytes, files: ring.files, ..WalConfig::default() },
-        tail_bytes_max: config.storage.hot_tail_bytes,
-        open_files_max: usize::try_from(config.storage.open_files_max).unwrap_or(usize::MAX),
-        reserve_bytes: config.storage.disk_reserve_bytes,
-        ..StoreConfig::default()
-    };
+    let settings = store_settings(&config.storage);
     let dir = dir.to_owned();
     let opened = tokio::task::spawn_blocking(move || Store::open(disk, &dir, settings)).await?;
     let (store, opened) = opened.context("the log cannot be opened")?;
     tell(&opened);
     Ok((store, opened.wal.backend))
+}
+
+fn store_settings(config: &StorageConfig) -> StoreConfig {
+    let ring = config.wal_ring();
+    let wal = WalConfig { file_bytes: ring.file_bytes, files: ring.files, ..WalConfig::default() };
+    let others = StoreConfig::default();
+    StoreConfig {
+        wal,
+        tail_bytes_max: config.hot_tail_bytes,
+        open_files_max: usize::try_from(config.open_files_max).unwrap_or(usize::MAX),
+        reserve_bytes: config.disk_reserve_bytes,
+        // A small ring must be free again sooner.
+        checkpoint_bytes: others.checkpoint_bytes.min(ring.file_bytes * u64::from(ring.files) / 4),
+        ..others
+    }
 }
 
 fn tell(opened: &StoreOpened) {
@@ -267,5 +275,22 @@ fn tell(opened: &StoreOpened) {
             segment = %damage.segment, from = %damage.from, to = %damage.to, why = damage.why,
             "damaged records were found in the log; they are not served"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_ring_that_the_settings_allow_can_be_opened() {
+        for ring in [64_u64 << 20, 100 << 20, 256 << 20, 512 << 20, 64 << 30] {
+            let config = StorageConfig {
+                wal_ring_bytes: ring,
+                hot_tail_bytes: (ring / 2).min(64 << 20),
+                ..StorageConfig::default()
+            };
+            store_settings(&config).check().unwrap_or_else(|why| panic!("{ring}: {why}"));
+        }
     }
 }
