@@ -1,11 +1,13 @@
 //! The harness of the tests that run real processes.
 //!
 //! [`Node`] is one `walrusd` on free ports and a folder of its own, ended by its process id when
-//! it is dropped. [`text`] speaks the text protocol. Nothing here talks to anything but
+//! it is dropped; [`Cluster`] is several that know each other. [`text`] speaks the text protocol. Nothing here talks to anything but
 //! loopback.
 
+mod cluster;
 mod node;
 pub mod raw;
 pub mod text;
 
-pub use node::{Node, NodeSettings};
+pub use cluster::{Cluster, Shown};
+pub use node::{Addresses, Node, NodeSettings};

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -41,14 +41,43 @@ impl NodeSettings {
     }
 }
 
+/// Where a node listens, the same over its restarts.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// For clients.
+    pub client: SocketAddr,
+    /// For other nodes.
+    pub peer: SocketAddr,
+    /// For operators.
+    pub admin: SocketAddr,
+}
+
+impl Addresses {
+    /// Loopback addresses for so many nodes, all free now and all different: they are taken
+    /// together.
+    ///
+    /// # Errors
+    /// When there are none left.
+    pub fn free(nodes: usize) -> Result<Vec<Self>> {
+        let taken = (0..3 * nodes).map(|_| TcpListener::bind("127.0.0.1:0"));
+        let taken: Vec<TcpListener> = taken.collect::<io::Result<_>>()?;
+        let addresses = taken.iter().map(TcpListener::local_addr);
+        let addresses: Vec<SocketAddr> = addresses.collect::<io::Result<_>>()?;
+        let of_node = |three: &[SocketAddr]| match three {
+            [client, peer, admin] => Self { client: *client, peer: *peer, admin: *admin },
+            _ => unreachable!("three for each node"),
+        };
+        Ok(addresses.chunks(3).map(of_node).collect())
+    }
+}
+
 /// A node's process, its folder and its ports. The ports stay the same over restarts.
 #[derive(Debug)]
 pub struct Node {
+    id: i32,
     data_dir: PathBuf,
     settings: NodeSettings,
-    client: SocketAddr,
-    peer: SocketAddr,
-    admin: SocketAddr,
+    addresses: Addresses,
     child: Option<Child>,
 }
 
@@ -58,15 +87,23 @@ impl Node {
     /// # Errors
     /// When it cannot be built or started, or is not ready in time; its log is in the error.
     pub fn start(data_dir: &Path, settings: NodeSettings) -> Result<Self> {
-        let [client, peer, admin] = free_addresses()?;
-        let mut node =
-            Self { data_dir: data_dir.into(), settings, client, peer, admin, child: None };
-        node.spawn()?;
-        node.wait_ready()?;
+        let addresses = Addresses::free(1)?.remove(0);
+        let mut node = Self::new(1, data_dir, addresses, settings);
+        node.restart()?;
         Ok(node)
     }
 
-    /// Starts the process again, on the same folder and ports.
+    /// A node that does not run yet.
+    pub fn new(id: i32, data_dir: &Path, addresses: Addresses, settings: NodeSettings) -> Self {
+        Self { id, data_dir: data_dir.into(), settings, addresses, child: None }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// Starts the process, the first time or again, on the same folder and ports.
     ///
     /// # Errors
     /// As [`Node::start`].
@@ -75,18 +112,23 @@ impl Node {
         self.wait_ready()
     }
 
-    fn spawn(&mut self) -> Result<()> {
+    /// Starts the process and waits for nothing.
+    ///
+    /// # Errors
+    /// When it runs, or cannot be built or started.
+    pub fn spawn(&mut self) -> Result<()> {
         if self.child.is_some() {
             bail!("the node is running");
         }
+        let Addresses { client, peer, admin } = self.addresses;
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let child = Command::new(walrusd()?)
-            .args(["--node-id", "1"])
+            .args(["--node-id", &self.id.to_string()])
             .arg("--data-dir")
             .arg(&self.data_dir)
-            .args(["--client-host", "127.0.0.1", "--client-port", &self.client.port().to_string()])
-            .args(["--raft-host", "127.0.0.1", "--raft-port", &self.peer.port().to_string()])
-            .args(["--admin-port", &self.admin.port().to_string()])
+            .args(["--client-host", "127.0.0.1", "--client-port", &client.port().to_string()])
+            .args(["--raft-host", "127.0.0.1", "--raft-port", &peer.port().to_string()])
+            .args(["--admin-port", &admin.port().to_string()])
             .args(&self.settings.flags)
             .envs(self.settings.env.iter().cloned())
             .stdin(Stdio::null())
@@ -98,7 +140,11 @@ impl Node {
         Ok(())
     }
 
-    fn wait_ready(&mut self) -> Result<()> {
+    /// Waits until it serves.
+    ///
+    /// # Errors
+    /// When it ends or does not serve in time; its log is in the error.
+    pub fn wait_ready(&mut self) -> Result<()> {
         let began = Instant::now();
         while began.elapsed() < READY_MAX {
             if let Some(status) = self.child()?.try_wait()? {
@@ -142,12 +188,38 @@ impl Node {
     /// # Errors
     /// When it does not end within half a minute.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
-        let pid = self.pid()?;
-        let asked = Command::new("kill").args(["-TERM", &pid.to_string()]).status()?;
-        if !asked.success() {
-            bail!("kill -TERM {pid} failed");
-        }
+        self.signal("TERM")?;
         self.ended()
+    }
+
+    /// Stops the process where it is (SIGSTOP): it does nothing, and nobody is told.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets a frozen process go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let pid = self.pid()?;
+        let asked = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status()?;
+        if !asked.success() {
+            bail!("kill -{signal} {pid} failed");
+        }
+        Ok(())
+    }
+
+    /// Whether the process was started and has not been ended by the test.
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Waits until the process has ended by itself.
@@ -168,7 +240,7 @@ impl Node {
 
     /// For Kafka clients: host:port.
     pub fn bootstrap(&self) -> String {
-        self.client.to_string()
+        self.addresses.client.to_string()
     }
 
     /// For the load program.
@@ -178,12 +250,17 @@ impl Node {
 
     /// Where clients connect.
     pub fn client_address(&self) -> SocketAddr {
-        self.client
+        self.addresses.client
+    }
+
+    /// Where other nodes connect.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.addresses.peer
     }
 
     /// Where operators connect.
     pub fn admin_address(&self) -> SocketAddr {
-        self.admin
+        self.addresses.admin
     }
 
     /// Its folder.
@@ -196,7 +273,7 @@ impl Node {
     /// # Errors
     /// When nobody answers.
     pub fn admin_get(&self, path: &str) -> Result<(u16, String)> {
-        let mut stream = TcpStream::connect_timeout(&self.admin, Duration::from_secs(2))?;
+        let mut stream = TcpStream::connect_timeout(&self.addresses.admin, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: walrus\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
@@ -224,17 +301,6 @@ impl Drop for Node {
             drop(child.wait());
         }
     }
-}
-
-/// Three loopback addresses that are free now. They are taken together, so that they differ.
-fn free_addresses() -> Result<[SocketAddr; 3]> {
-    let listeners = [
-        TcpListener::bind("127.0.0.1:0")?,
-        TcpListener::bind("127.0.0.1:0")?,
-        TcpListener::bind("127.0.0.1:0")?,
-    ];
-    let [first, second, third] = &listeners;
-    Ok([first.local_addr()?, second.local_addr()?, third.local_addr()?])
 }
 
 /// The program: `WALRUSD`, or built once from this checkout in the profile of the test.
