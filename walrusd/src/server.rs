@@ -183,6 +183,7 @@ impl Running {
         let Self { broker, ordered_rolls, data_dir, health, tasks, begun } = self;
         let clients = clients.open()?;
         admin.plug(Arc::new(BrokerFacts::new(&broker)));
+        admin.serve(&broker);
         start_tasks(&tasks, &broker);
         // Not one of the tasks that are asked to end: appends that are parked while the node
         // drains wait for their roll.

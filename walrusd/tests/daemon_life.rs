@@ -141,7 +141,7 @@ fn a_node_tells_how_it_stands() {
     for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"] {
         assert!(body.contains(&format!("\n{name} ")), "no {name} in {body}");
     }
-    let (code, body) = node.get_json("/v1/nodes");
+    let (code, body) = node.get_json("/v1/nothing");
     assert_eq!((code, &body["error"]["code"]), (404, &Value::from("not_found")));
     assert!(body["routes"].as_array().unwrap().contains(&"GET /metrics".into()), "{body}");
     assert_eq!(node.ask("POST", "/metrics").0, 405);

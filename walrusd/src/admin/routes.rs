@@ -1,6 +1,9 @@
 //! What the admin port answers.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock, Weak},
+};
 
 use axum::{
     Json, Router,
@@ -10,14 +13,16 @@ use axum::{
     routing::get,
 };
 use serde_json::json;
+use walrus_admin::{ApiError, Code};
 
-use super::{Health, State, hooks};
+use super::{Forming, Health, State, hooks, v1};
 use crate::{
+    broker::Broker,
     metrics::{Facts, Metrics, NodeFacts},
     shutdown::Tasks,
 };
 
-/// What there is, for whoever asks for something else.
+/// What there is beside `/v1`, for whoever asks for something else.
 const ROUTES: [&str; 3] = ["GET /healthz", "GET /readyz", "GET /metrics"];
 
 /// What the routes read.
@@ -27,6 +32,12 @@ pub(super) struct Sources {
     pub(super) metrics: Metrics,
     /// Plugged in once the node knows something.
     pub(super) facts: Arc<OnceLock<Arc<dyn Facts>>>,
+    /// Plugged in once the node serves.
+    pub(super) broker: Arc<OnceLock<Weak<Broker>>>,
+    /// Where a node waits to be told what to form.
+    pub(super) forming: Forming,
+    /// Where this port is, with the port that was chosen.
+    pub(super) address: SocketAddr,
 }
 
 /// `hooks`: the node's tasks, where tests may do harm to them.
@@ -36,6 +47,7 @@ pub(super) fn router(sources: Sources, hooks: Option<Tasks>) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .merge(v1::router())
         .merge(harm)
         .fallback(elsewhere)
         .method_not_allowed_fallback(other_method)
@@ -83,25 +95,23 @@ async fn metrics(Extract(sources): Extract<Sources>) -> Response {
         }
         Err(error) => {
             let why = format!("the metrics could not be put together: {error}");
-            refused(StatusCode::INTERNAL_SERVER_ERROR, "internal", &why)
+            v1::refusal(ApiError::new(Code::Internal, why), Vec::new())
         }
     }
 }
 
 async fn elsewhere(request: Request) -> Response {
     let why = format!("there is nothing at {} {}", request.method(), request.uri().path());
-    refused(StatusCode::NOT_FOUND, "not_found", &why)
+    refused(Code::NotFound, &why)
 }
 
 async fn other_method(request: Request) -> Response {
     let why = format!("{} is not answered at {}", request.method(), request.uri().path());
-    refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &why)
+    refused(Code::MethodNotAllowed, &why)
 }
 
-fn refused(status: StatusCode, code: &str, message: &str) -> Response {
-    let hint = "this version answers health, readiness and metrics; the rest of the admin API \
-                (/v1/...) is not built yet, and Kafka clients belong on the client port";
-    let body =
-        json!({ "error": { "code": code, "message": message, "hint": hint }, "routes": ROUTES });
-    (status, Json(body)).into_response()
+fn refused(code: Code, message: &str) -> Response {
+    let hint = "this is the admin port; Kafka clients belong on the client port";
+    let routes = ROUTES.iter().chain(&v1::ROUTES).map(|route| (*route).to_owned()).collect();
+    v1::refusal(ApiError::new(code, message).hint(hint), routes)
 }

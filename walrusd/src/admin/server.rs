@@ -3,18 +3,19 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::{
-    Health,
+    Forming, Health,
     listener::Bounded,
     routes::{self, Sources},
 };
 use crate::{
+    broker::Broker,
     config::{AdminConfig, HostPort},
     metrics::{Facts, Metrics},
     shutdown::Tasks,
@@ -39,6 +40,8 @@ pub struct AdminError {
 pub struct AdminServer {
     address: SocketAddr,
     facts: Arc<OnceLock<Arc<dyn Facts>>>,
+    broker: Arc<OnceLock<Weak<Broker>>>,
+    forming: Forming,
     stop: watch::Sender<bool>,
     served: JoinHandle<io::Result<()>>,
 }
@@ -66,8 +69,16 @@ impl AdminServer {
         }
         let listener = bind(&at).map_err(|error| AdminError { at: at.clone(), error })?;
         let address = listener.local_addr().map_err(|error| AdminError { at, error })?;
-        let facts = Arc::new(OnceLock::new());
-        let router = routes::router(Sources { health, metrics, facts: Arc::clone(&facts) }, hooks);
+        let (facts, broker, forming) = (Arc::default(), Arc::default(), Forming::default());
+        let sources = Sources {
+            health,
+            metrics,
+            facts: Arc::clone(&facts),
+            broker: Arc::clone(&broker),
+            forming: forming.clone(),
+            address,
+        };
+        let router = routes::router(sources, hooks);
         let stop = watch::Sender::new(false);
         let mut stopping = stop.subscribe();
         let served =
@@ -76,7 +87,7 @@ impl AdminServer {
                 drop(stopping.wait_for(|stop| *stop).await);
             });
         let served = tokio::spawn(async move { served.await });
-        Ok(Self { address, facts, stop, served })
+        Ok(Self { address, facts, broker, forming, stop, served })
     }
 
     /// Where it listens, with the port that was chosen.
@@ -87,6 +98,16 @@ impl AdminServer {
     /// From now on `/metrics` tells these facts too. The first ones stand.
     pub fn plug(&self, facts: Arc<dyn Facts>) {
         drop(self.facts.set(facts));
+    }
+
+    /// From now on `/v1` answers for this broker, for as long as there is one. The first stands.
+    pub fn serve(&self, broker: &Arc<Broker>) {
+        drop(self.broker.set(Arc::downgrade(broker)));
+    }
+
+    /// Where a node that is in no cluster waits until an operator tells it what to form.
+    pub fn forming(&self) -> Forming {
+        self.forming.clone()
     }
 
     /// Closes the port; answers that are under way are sent, but not waited for beyond `within`.

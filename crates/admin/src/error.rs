@@ -1,0 +1,168 @@
+//! What is refused, and why: one code a program can go by, one sentence and one next step for
+//! people.
+
+use serde::{Deserialize, Serialize};
+use walrus_types::NodeId;
+
+/// What a refusal is. Names are for ever; a client of an older version reads a new one as
+/// [`Code::Other`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The request is malformed.
+    BadRequest,
+    /// The request is too long.
+    TooLarge,
+    /// The body is no JSON by its own account.
+    UnsupportedMediaType,
+    /// A page in a browser asked.
+    Forbidden,
+    /// There is no such path, node, topic or partition.
+    NotFound,
+    /// The path takes other methods.
+    MethodNotAllowed,
+    /// The node does not serve yet.
+    Starting,
+    /// The node stops.
+    Stopping,
+    /// The node is in no cluster yet.
+    NoCluster,
+    /// The node is in a cluster already.
+    InCluster,
+    /// Another node has to be asked; `ask` says which.
+    NotLeader,
+    /// The metadata group does not answer.
+    Unavailable,
+    /// It may or may not have happened.
+    Unknown,
+    /// It is the only node that takes part.
+    LastNode,
+    /// The metadata group would lose its quorum.
+    Quorum,
+    /// A segment has no other copy.
+    LastCopy,
+    /// The node takes part: it has to be drained first.
+    NotDrained,
+    /// Segments still name the node.
+    Needed,
+    /// The node leads the metadata group: that has to move first.
+    LeadsRaft,
+    /// The node has no vote in the metadata group.
+    NotAVoter,
+    /// The node lacks too much of the metadata log.
+    Lags,
+    /// The node was started anew, or was removed, since it was looked at.
+    Changed,
+    /// A fault of the node.
+    Internal,
+    /// A code that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl Code {
+    /// The HTTP status that carries it.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::InCluster
+            | Self::LastNode
+            | Self::Quorum
+            | Self::LastCopy
+            | Self::NotDrained
+            | Self::Needed
+            | Self::LeadsRaft
+            | Self::NotAVoter
+            | Self::Lags
+            | Self::Changed => 409,
+            Self::TooLarge => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::NotLeader => 421,
+            Self::Internal | Self::Other => 500,
+            Self::Starting | Self::Stopping | Self::NoCluster | Self::Unavailable => 503,
+            Self::Unknown => 504,
+        }
+    }
+
+    /// As JSON has it.
+    pub fn name(self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(name)) => name,
+            Ok(_) | Err(_) => unreachable!("a code without fields is a text in JSON"),
+        }
+    }
+}
+
+/// Where another node's admin port is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAddress {
+    /// Which node.
+    pub node: NodeId,
+    /// Its admin port, as it registered it.
+    pub admin: String,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// For programs.
+    pub code: Code,
+    /// What and why, in one sentence.
+    pub message: String,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Who has to be asked instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<NodeAddress>,
+}
+
+impl ApiError {
+    /// Without a next step.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None, ask: None }
+    }
+
+    /// With a next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With who has to be asked.
+    #[must_use]
+    pub fn ask(mut self, ask: Option<NodeAddress>) -> Self {
+        self.ask = ask;
+        self
+    }
+}
+
+/// The body of a refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDocument {
+    /// What was refused.
+    pub error: ApiError,
+    /// What there is, for whoever asked for something else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_that_came_later_is_read_as_another_one() {
+        let read: ApiError =
+            serde_json::from_str(r#"{"code":"of_tomorrow","message":"m"}"#).unwrap();
+        assert_eq!((read.code, read.hint), (Code::Other, None));
+        let known = serde_json::to_string(&ApiError::new(Code::LastNode, "m")).unwrap();
+        assert_eq!(known, r#"{"code":"last_node","message":"m"}"#);
+        assert_eq!(Code::NotAVoter.name(), "not_a_voter");
+    }
+}

@@ -1,0 +1,22 @@
+//! What the admin API speaks: its documents and errors, what a cluster's facts come to, and a
+//! client that asks nodes.
+//!
+//! The models are `/v1`: fields are added, never renamed or taken away. Owns no route (those are
+//! in `walrusd/src/admin/v1`) and no word for a terminal (those are in `walrusctl`).
+//! Read next: [`cluster`] and [`node`] for what is told, [`health`] for what it comes to,
+//! `client.rs` for how it is asked.
+
+#[cfg(feature = "client")]
+pub mod client;
+pub mod cluster;
+mod document;
+mod endpoint;
+mod error;
+pub mod health;
+pub mod node;
+pub mod partition;
+pub mod raft;
+
+pub use document::{API_VERSION, Document, Head, Kind};
+pub use endpoint::{Endpoint, NotAnEndpoint};
+pub use error::{ApiError, Code, ErrorDocument, NodeAddress};

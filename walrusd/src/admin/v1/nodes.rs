@@ -1,0 +1,238 @@
+//! Nodes: what each is needed for; drain, undrain, remove.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State as Extract, rejection::PathRejection},
+    http::Uri,
+};
+use walrus_admin::{
+    ApiError, Code,
+    node::{Addresses, Change, ChangeAnswer, ChangeRequest, Node, NodeList, NodeState, RaftPart},
+};
+use walrus_metadata::{Command, Metadata, NodeChange, Reply, SetNodeState, Topic};
+use walrus_raft::RaftId;
+use walrus_types::NodeId;
+
+use super::{
+    answer::{
+        Answer, Live, Refused, Sent, Told, admin_address, broken_off, elsewhere,
+        membership_unchanged, node_id, not_proposed, parameters, shown, unexpected,
+    },
+    census::{self, Census},
+    plan::{Facts, Plan, plan},
+};
+use crate::{admin::routes::Sources, broker::Broker};
+
+/// The part of a path that names a node.
+type Named = Result<Path<String>, PathRejection>;
+
+pub(super) async fn list(
+    Extract(sources): Extract<Sources>,
+    Live(broker): Live,
+    uri: Uri,
+) -> Answer<NodeList> {
+    parameters(&uri, &[])?;
+    let (metadata, census) = look(&broker).await?;
+    let items = all(&sources, &broker, &metadata, &census);
+    Ok(Told(NodeList { metadata_version: metadata.applied(), items }))
+}
+
+/// The metadata of one moment, and what was counted in it.
+async fn look(broker: &Arc<Broker>) -> Result<(Arc<Metadata>, Census), ApiError> {
+    let (metadata, counting) = (broker.metadata(), Arc::clone(broker));
+    let counted = Arc::clone(&metadata);
+    let count = move || census::take(&counted, |topic| min_insync(&counting, topic));
+    let census = tokio::task::spawn_blocking(count).await.map_err(|why| broken_off(&why))?;
+    Ok((metadata, census))
+}
+
+/// What a topic's acks=all needs.
+pub(super) fn min_insync(broker: &Broker, topic: &Arc<Topic>) -> usize {
+    usize::try_from(broker.view(topic).config.min_insync_replicas).unwrap_or(1)
+}
+
+/// Every node, removed ones too.
+pub(super) fn all(
+    sources: &Sources,
+    broker: &Broker,
+    metadata: &Metadata,
+    census: &Census,
+) -> Vec<Node> {
+    let group = broker.raft.group();
+    let (members, leader) = (group.members(), group.leader());
+    let of = |(id, node): (&NodeId, &Arc<walrus_metadata::Node>)| {
+        let member = members.iter().find(|member| member.id == RaftId::from(node.storage));
+        Node {
+            node: *id,
+            state: state(node.state),
+            drains: node.drains,
+            storage: node.storage,
+            incarnation: node.incarnation,
+            rack: node.rack.clone(),
+            addresses: Addresses {
+                client: shown(&node.addresses.client),
+                peer: shown(&node.addresses.peer),
+                admin: admin_address(sources, broker.identity.node, metadata, *id),
+            },
+            raft: member.map(|member| RaftPart {
+                leads: leader == Some(member.id),
+                votes: member.votes,
+                lag_entries: member.lag_entries,
+            }),
+            holding: census.holding(*id),
+            fences: node.fences.count,
+        }
+    };
+    metadata.nodes().iter().map(of).collect()
+}
+
+const fn state(state: walrus_metadata::NodeState) -> NodeState {
+    match state {
+        walrus_metadata::NodeState::Active => NodeState::Active,
+        walrus_metadata::NodeState::Draining => NodeState::Draining,
+        walrus_metadata::NodeState::Fenced => NodeState::Fenced,
+        walrus_metadata::NodeState::Removed => NodeState::Removed,
+    }
+}
+
+pub(super) async fn drain(
+    Extract(sources): Extract<Sources>,
+    Live(broker): Live,
+    named: Named,
+    Sent(request): Sent<ChangeRequest>,
+) -> Answer<ChangeAnswer> {
+    change(&sources, &broker, named, Change::Drain, request).await
+}
+
+pub(super) async fn undrain(
+    Extract(sources): Extract<Sources>,
+    Live(broker): Live,
+    named: Named,
+    Sent(request): Sent<ChangeRequest>,
+) -> Answer<ChangeAnswer> {
+    change(&sources, &broker, named, Change::Undrain, request).await
+}
+
+pub(super) async fn remove(
+    Extract(sources): Extract<Sources>,
+    Live(broker): Live,
+    named: Named,
+    Sent(request): Sent<ChangeRequest>,
+) -> Answer<ChangeAnswer> {
+    change(&sources, &broker, named, Change::Remove, request).await
+}
+
+/// Plans a change and, unless it is a dry run or something stands against it, makes it.
+async fn change(
+    sources: &Sources,
+    broker: &Arc<Broker>,
+    named: Named,
+    change: Change,
+    request: ChangeRequest,
+) -> Answer<ChangeAnswer> {
+    let Path(named) = named.map_err(|why| ApiError::new(Code::BadRequest, why.body_text()))?;
+    let id = node_id(&named)?;
+    let planned = judge(broker, id, change).await?;
+    if request.dry_run {
+        return Ok(Told(answer(broker, id, change, (true, planned)).await?));
+    }
+    if let Some(first) = planned.refusals.first() {
+        return Err(Refused(first.clone()));
+    }
+    if planned.changes {
+        // Only the leader of the metadata group takes a member out of it.
+        let group = broker.raft.group();
+        if change == Change::Remove && !group.leads() {
+            let leader = super::raft::leader(&group);
+            let what = "this node does not lead the metadata group and takes nobody out of it";
+            return Err(elsewhere(sources, broker, leader, what).into());
+        }
+        make(broker, id, change, request).await?;
+    }
+    Ok(Told(answer(broker, id, change, (false, planned)).await?))
+}
+
+async fn judge(broker: &Arc<Broker>, id: NodeId, change: Change) -> Result<Plan, ApiError> {
+    let (metadata, census) = look(broker).await?;
+    let group = broker.raft.group();
+    let (members, leader) = (group.members(), group.leader());
+    let facts = Facts { metadata: &metadata, census: &census, members: &members, leader };
+    plan(facts, id, change)
+}
+
+async fn make(
+    broker: &Broker,
+    id: NodeId,
+    change: Change,
+    request: ChangeRequest,
+) -> Result<(), ApiError> {
+    let metadata = broker.metadata();
+    let node = metadata
+        .node(id)
+        .ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no {id}")))?;
+    // What was judged is this life: with another one the judgement proves nothing.
+    let expected =
+        request.incarnation.or_else(|| (change == Change::Remove).then_some(node.incarnation));
+    let member = RaftId::from(node.storage);
+    let what = match change {
+        Change::Drain => NodeChange::Drain,
+        Change::Undrain => NodeChange::Undrain,
+        Change::Remove => NodeChange::Remove,
+    };
+    let command = Command::SetNodeState(SetNodeState { node: id, expected, change: what });
+    tracing::info!(node = %id, change = change.verb(), "an operator changes a node");
+    match broker.raft.propose(&command).await {
+        Ok(Reply::NodeStateSet(Ok(_state))) => {}
+        Ok(Reply::NodeStateSet(Err(refused))) => return Err(not_set(id, &refused)),
+        Ok(other) => return Err(unexpected(&other)),
+        Err(why) => return Err(not_proposed(&why)),
+    }
+    if change == Change::Remove {
+        // In this order: a node that is out of the group and not removed would hear of nothing.
+        // Broken off in between, the same request ends it.
+        let expelled = broker.raft.group().expel(member).await;
+        expelled.map_err(|why| membership_unchanged(&why))?;
+    }
+    Ok(())
+}
+
+/// The metadata changed between the judgement and the command.
+fn not_set(id: NodeId, refused: &walrus_metadata::NodeStateRefusal) -> ApiError {
+    use walrus_metadata::NodeStateRefusal as Why;
+    let code = match refused {
+        Why::UnknownNode { .. } => Code::NotFound,
+        Why::OtherIncarnation { .. } | Why::Removed => Code::Changed,
+        Why::Active => Code::NotDrained,
+        Why::Needed(_) => Code::Needed,
+    };
+    ApiError::new(code, format!("{id}: {refused}")).hint("look again: walrusctl node list")
+}
+
+async fn answer(
+    broker: &Arc<Broker>,
+    id: NodeId,
+    change: Change,
+    (dry_run, plan): (bool, Plan),
+) -> Result<ChangeAnswer, ApiError> {
+    let (metadata, census) = look(broker).await?;
+    let node = metadata
+        .node(id)
+        .ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no {id}")))?;
+    let state = state(node.state);
+    let is_member =
+        broker.raft.group().members().iter().any(|member| member.id == RaftId::from(node.storage));
+    let Plan { changes, effects, warnings, refusals } = plan;
+    Ok(ChangeAnswer {
+        node: id,
+        change,
+        dry_run,
+        changes,
+        state,
+        effects,
+        warnings,
+        refusals,
+        holding: census.holding(id),
+        safe_to_switch_off: state == NodeState::Removed && !is_member,
+    })
+}
