@@ -4,10 +4,10 @@
 //! member that is asked to admit another one passes that on. Which learner should vote is for
 //! the shell to say: it knows which nodes are alive.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use openraft::{
-    ChangeMembers, Raft,
+    ChangeMembers, Instant as _, Raft,
     async_runtime::WatchReceiver as _,
     errors::{ChangeMembershipError, ClientWriteError, RaftError},
 };
@@ -83,6 +83,31 @@ impl Group {
     /// Who leads, as far as this member knows.
     pub fn leader(&self) -> Option<RaftId> {
         self.raft.metrics().borrow_watched().current_leader
+    }
+
+    /// How long ago a majority of the voters last answered this member, if it leads: one that is
+    /// cut off does not know that another may lead.
+    pub fn quorum_age(&self) -> Option<Duration> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        let me = Some(metrics.id);
+        if metrics.current_leader != me {
+            return None;
+        }
+        if voters.next() == me && voters.next().is_none() {
+            return Some(Duration::ZERO);
+        }
+        metrics.last_quorum_acked.map(|acked| acked.elapsed())
+    }
+
+    /// Asks the others to let this member lead, if they know of no leader any more: sooner than it
+    /// would by itself. They refuse while the leader may be alive.
+    ///
+    /// # Errors
+    /// [`MembershipError::Unknown`] when the group has stopped.
+    pub async fn elect(&self) -> Result<(), MembershipError> {
+        let asked = self.raft.trigger().elect(true).await;
+        asked.map_err(|fatal| MembershipError::Unknown(fatal.to_string()))
     }
 
     /// Takes a member in, as a learner, through whoever leads. One that is in already stays as it

@@ -115,6 +115,12 @@ pub trait Cluster: Send + Sync + 'static {
     /// The controller has answered the heartbeat that was sent at `sent`.
     fn beat_answered(&self, sent: UptimeMs, reply: &BeatReply);
 
+    /// How long ago a majority of the metadata group's voters last answered this node, if it leads.
+    fn quorum_age_ms(&self) -> Option<u64>;
+
+    /// Asks the voters to let this node lead: the leader's process is gone.
+    fn elect(&self) -> impl Future<Output = Result<(), String>> + Send;
+
     /// The members of the metadata group.
     fn members(&self) -> Vec<walrus_raft::Member>;
 

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -145,6 +146,9 @@ pub(crate) struct Log {
     /// Longer lists of rolls are too large.
     pub(crate) rolls_max: Option<usize>,
     pub(crate) members: Vec<walrus_raft::Member>,
+    pub(crate) quorum_age_ms: u64,
+    /// When elections were asked for.
+    pub(crate) elections: Vec<Instant>,
 }
 
 pub(crate) struct Fake {
@@ -326,6 +330,15 @@ impl Cluster for Fake {
 
     fn beat_answered(&self, sent: UptimeMs, reply: &BeatReply) {
         self.log.lock().answered.push((sent.0, reply.term));
+    }
+
+    fn quorum_age_ms(&self) -> Option<u64> {
+        Some(self.log.lock().quorum_age_ms)
+    }
+
+    async fn elect(&self) -> Result<(), String> {
+        self.log.lock().elections.push(Instant::now());
+        Ok(())
     }
 
     fn members(&self) -> Vec<walrus_raft::Member> {

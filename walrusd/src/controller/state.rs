@@ -45,6 +45,8 @@ pub struct ControllerState {
 struct Reign {
     term: u64,
     watch: Watch,
+    /// Whether a majority of voters was heard lately: else another may be the controller by now.
+    in_touch: bool,
 }
 
 impl ControllerState {
@@ -75,10 +77,13 @@ impl ControllerState {
     pub(super) fn heard(&self, request: BeatRequest, now: UptimeMs) -> BeatReply {
         let BeatRequest { node, beat } = request;
         let mut reign = self.reign.lock();
-        let Some(Reign { term, watch }) = reign.as_mut() else {
+        let Some(Reign { term, watch, in_touch }) = reign.as_mut() else {
             return self.no_controller();
         };
-        let answer = watch.heartbeat(node, beat, now);
+        let answer = match watch.heartbeat(node, beat, now) {
+            Answer::Extended if !*in_touch => Answer::Withheld,
+            answer => answer,
+        };
         let Heard { silent, unreachable } = heard(watch, now);
         BeatReply {
             answer,
@@ -138,7 +143,14 @@ impl ControllerState {
     /// This node leads the metadata group from now on.
     pub(super) fn begin(&self, term: u64, now: UptimeMs) {
         let watch = Watch::take_over(Terms::default(), now);
-        *self.reign.lock() = Some(Reign { term, watch });
+        *self.reign.lock() = Some(Reign { term, watch, in_touch: true });
+    }
+
+    /// Whether a majority of voters was heard lately.
+    pub(super) fn set_in_touch(&self, in_touch: bool) {
+        if let Some(reign) = self.reign.lock().as_mut() {
+            reign.in_touch = in_touch;
+        }
     }
 
     /// It does so no more.
@@ -300,6 +312,17 @@ mod tests {
         assert!(state.is_controller());
         state.end();
         assert_eq!(state.heard(beat(2, 1), UptimeMs(1)).controller, None);
+    }
+
+    #[test]
+    fn a_controller_that_may_have_a_successor_extends_nothing() {
+        let state = state();
+        state.begin(4, UptimeMs(0));
+        state.review(&fake::cluster(3, 1), UptimeMs(0));
+        for (in_touch, answer) in [(false, Answer::Withheld), (true, Answer::Extended)] {
+            state.set_in_touch(in_touch);
+            assert_eq!(state.heard(beat(2, 1), UptimeMs(10)).answer, answer);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{MissedTickBehavior, sleep, timeout},
+    time::{Instant, MissedTickBehavior, sleep, sleep_until, timeout},
 };
 use tracing::{debug, error, info, warn};
 use walrus_metadata::{Address, Command, Leader, Metadata, NodeState, Reply};
@@ -40,6 +40,14 @@ const TICK: Duration = Duration::from_millis(50);
 const PROBES_MS: [u64; 8] = [0, 5, 10, 20, 40, 80, 160, 320];
 /// A connection that is neither made nor refused for so long says nothing.
 const PROBE_MAX: Duration = Duration::from_millis(300);
+/// Voters let nobody lead for so long after the leader was heard: the group's election timeout, and
+/// a little for the clocks.
+const VOTE_LEASE: Duration = Duration::from_millis(460);
+/// What the next voter waits for the one before it.
+const HEIR_EACH: Duration = Duration::from_millis(40);
+/// A controller that was answered by no majority of voters for so long may have a successor. With
+/// a lease that begins then, it and the leases are over before the successor fences anybody.
+const QUORUM_AGE_MAX_MS: u64 = 300;
 /// How often the members of the metadata group are looked at.
 const CHORE_EACH_MS: u64 = 200;
 /// After a change of the group that was not made.
@@ -60,7 +68,7 @@ type Seen = (NodeId, Incarnation, NodeState, StorageId);
 /// Is the controller whenever this node leads the metadata group.
 pub async fn run<C: Cluster>(cluster: Arc<C>, state: Arc<ControllerState>) {
     let mut leadership = cluster.leadership();
-    while let Some(term) = elected(&mut leadership).await {
+    while let Some(term) = elected(&*cluster, &state, &mut leadership).await {
         info!(term, "this node is the controller");
         state.begin(term, cluster.uptime());
         let reigning = Reigning(&state);
@@ -83,8 +91,48 @@ impl Drop for Reigning<'_> {
 }
 
 /// Waits until this node leads, and says in which term; nothing when the group has stopped.
-async fn elected(leadership: &mut watch::Receiver<Leadership>) -> Option<u64> {
-    leadership.wait_for(|leads| leads.here).await.ok().map(|leads| leads.term)
+async fn elected<C: Cluster>(
+    cluster: &C,
+    state: &ControllerState,
+    leadership: &mut watch::Receiver<Leadership>,
+) -> Option<u64> {
+    loop {
+        tokio::select! {
+            leads = leadership.wait_for(|leads| leads.here) => return leads.ok().map(|leads| leads.term),
+            () = succeed(cluster, state) => {}
+        }
+    }
+}
+
+/// When the process of the member that leads is gone, asks to lead in its place as soon as the
+/// voters may agree: by themselves they would wait for as long again.
+async fn succeed<C: Cluster>(cluster: &C, state: &ControllerState) {
+    state.a_peer_ended().await;
+    let leader = cluster.leadership().borrow().leader;
+    let metadata = Arc::clone(&cluster.views().borrow());
+    let node = leader.and_then(|leader| metadata.node_of(StorageId::from(leader)));
+    let Some((node, life)) = state.ended().into_iter().find(|(ended, _)| Some(*ended) == node)
+    else {
+        return;
+    };
+    let Some(known) = metadata.node(node) else { return };
+    let wait_until = Instant::now() + VOTE_LEASE;
+    if probe(cluster, known.addresses.peer.clone()).await == Gone::NotKnown {
+        state.settled(node, life);
+        return;
+    }
+    let me = cluster.me().storage;
+    let members = cluster.members();
+    let mut heirs = members.iter().filter(|member| member.votes && Some(member.id) != leader);
+    let Some(rank) = heirs.position(|member| StorageId::from(member.id) == me) else { return };
+    // The first one is enough; the others are there in case it dies, too.
+    sleep_until(wait_until + HEIR_EACH * u32::try_from(rank).unwrap_or(u32::MAX)).await;
+    if cluster.leadership().borrow().leader == leader {
+        info!(leader = %node, "the controller's process is gone: asking to lead in its place");
+        if let Err(why) = cluster.elect().await {
+            warn!(why, "no election");
+        }
+    }
 }
 
 async fn deposed(leadership: &mut watch::Receiver<Leadership>, term: u64) {
@@ -274,6 +322,8 @@ impl<C: Cluster> Reign<C> {
 
     fn tick(&mut self) {
         let now = self.cluster.uptime();
+        let age_ms = self.cluster.quorum_age_ms();
+        self.state.set_in_touch(age_ms.is_some_and(|age_ms| age_ms <= QUORUM_AGE_MAX_MS));
         for fence in self.state.tick(now) {
             self.fence(fence);
         }

@@ -50,6 +50,16 @@ fn identity(node: i32, life: u64) -> PeerIdentity {
     }
 }
 
+fn voters(nodes: &[i32]) -> Vec<walrus_raft::Member> {
+    let member = |node: &i32| walrus_raft::Member {
+        id: RaftId::from(fake::member(*node).storage),
+        peer: RaftPeer { node: NodeId(*node), host: "h".into(), port: 1 },
+        votes: true,
+        lag_entries: Some(0),
+    };
+    nodes.iter().map(member).collect()
+}
+
 fn fences(cluster: &Fake) -> Vec<i32> {
     let fenced = |command: &Command| match command {
         Command::Fence(fence) => Some(fence.node.0),
@@ -212,15 +222,45 @@ async fn a_fence_that_was_not_applied_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_controller_that_hears_no_majority_extends_nothing_until_it_does() {
+    let cluster = Fake::of(fake::cluster(3, 1));
+    let mut reign = reign(&cluster);
+    for (age_ms, answer) in
+        [(100, Answer::Extended), (301, Answer::Withheld), (100, Answer::Extended)]
+    {
+        cluster.log.lock().quorum_age_ms = age_ms;
+        reign.tick();
+        assert_eq!(beat(&reign, 2, 1), answer);
+    }
+}
+
+#[tokio::test]
+async fn the_heirs_of_a_controller_whose_process_is_gone_ask_for_an_election_in_turn() {
+    for (of_group, turn) in [([1, 3, 4], 0), ([2, 3, 1], 1)] {
+        let cluster = Fake::of(fake::cluster(4, 0));
+        cluster.leads(3, 7);
+        cluster.log.lock().members = voters(&of_group);
+        let state = ControllerState::new(NodeId(1), Clock::start());
+        // A connection of somebody else, and one of a process that is there.
+        state.peer_ended(identity(2, 1));
+        succeed(&*cluster, &state).await;
+        assert_eq!(cluster.log.lock().elections, []);
+        cluster.down(3);
+        let began = Instant::now();
+        state.peer_ended(identity(3, 1));
+        succeed(&*cluster, &state).await;
+        let waited = cluster.log.lock().elections[0].duration_since(began.into_std());
+        assert!(waited >= VOTE_LEASE + HEIR_EACH * turn, "{waited:?}");
+        assert_eq!(state.ended().len(), 2, "whoever leads looks again");
+    }
+}
+
+#[tokio::test]
 async fn a_learner_that_is_heard_is_given_a_vote_one_at_a_time() {
     let cluster = Fake::of(fake::cluster(3, 0));
-    let member = |node: i32, votes| walrus_raft::Member {
-        id: RaftId::from(fake::member(node).storage),
-        peer: RaftPeer { node: NodeId(node), host: "h".into(), port: 1 },
-        votes,
-        lag_entries: Some(0),
-    };
-    cluster.log.lock().members = vec![member(1, true), member(2, false), member(3, false)];
+    let mut members = voters(&[1, 2, 3]);
+    members[1..].iter_mut().for_each(|member| member.votes = false);
+    cluster.log.lock().members = members;
     let mut reign = reign(&cluster);
     reign.tick();
     settle(&mut reign).await;
