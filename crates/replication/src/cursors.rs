@@ -10,6 +10,7 @@
 //! Owns the cursors, each member's durable end and the rule that moves them. Owns no bytes: the
 //! shell says what became durable where. `leader.rs` decides what may be appended.
 
+use serde::{Deserialize, Serialize};
 use walrus_types::{Epoch, NodeId, Offset, StorageId};
 
 /// How many members must have a batch durable before it is committed.
@@ -25,7 +26,7 @@ pub fn write_quorum(members: usize, min_insync: usize) -> usize {
 
 /// One of the places where a segment is kept: a node with one certain disk. A node that comes
 /// back with an empty disk is another member (M2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Member {
     /// The node.
     pub node: NodeId,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use walrus_types::{Epoch, Offset, StorageId, TimestampMs};
 
 use super::{Fences, Writer};
@@ -132,7 +133,7 @@ pub enum FenceAnswer {
 }
 
 /// What a fenced member has of a segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Everything below is durable here, and nothing lies past it.
     pub end: Offset,

@@ -13,10 +13,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use walrus_types::{Incarnation, NodeId};
 
 /// Who writes a segment, and alone ever does: one life of one node (I1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Writer {
     /// The node.
     pub node: NodeId,

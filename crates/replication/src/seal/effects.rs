@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use walrus_types::{NodeId, Offset, SegmentId, StorageId, TimestampMs};
 
 use crate::{
@@ -26,7 +27,7 @@ pub struct Orphan {
 
 /// What a node that was asked to fence an incarnation says of one of its segments. It has made
 /// the fence and the segment durable with one flush before it said so (M7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
     /// It stores the segment. One that never got a batch ends at its base.
     Held(Held),
