@@ -35,6 +35,7 @@ pub mod peer;
 pub mod process;
 pub mod producer_ids;
 pub mod registration;
+pub mod replica;
 pub mod server;
 pub mod shutdown;
 pub mod text;

@@ -1,7 +1,11 @@
-//! What this node tells other nodes: the metadata group's messages, and whether a node that is in
-//! no cluster may join this one.
+//! What this node tells other nodes: which part of it answers what they ask and takes what they
+//! push, and whether a node that is in no cluster may join this one.
+//!
+//! The parts are there one after the other as the node starts; before that, and for good when this
+//! node has no such part, the answer to a request is one that is none, and whoever asked asks again.
 
 use std::{
+    fmt,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -9,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use walrus_metadata::NodeState;
 use walrus_raft::{Group, Lane, RaftId, RaftPeer};
 use walrus_replication::Refusal;
@@ -22,6 +26,7 @@ use super::{
     link::Links,
     server::{Back, Serve},
 };
+use crate::replica::{Replicas, messages};
 
 /// How long a node that wants to join waits for one answer.
 const JOIN_MAX: Duration = Duration::from_secs(15);
@@ -60,23 +65,84 @@ pub enum JoinError {
     Refused(String),
 }
 
+/// Who hears that nodes are alive.
+pub trait Beats: Send + Sync + 'static {
+    /// A node says that it is alive: the answer.
+    fn heartbeat(&self, from: PeerIdentity, bytes: &[u8]) -> Bytes;
+
+    /// A node's connection for what is urgent has ended.
+    fn peer_ended(&self, from: PeerIdentity);
+}
+
+/// Who carries out what the controller wants of a leader.
+pub trait Orders: Send + Sync + 'static {
+    /// The controller's orders: the answer.
+    fn order(&self, from: PeerIdentity, bytes: Bytes) -> BoxFuture<'static, Bytes>;
+}
+
 /// This node, as others meet it on the peer port.
-#[derive(Debug)]
 pub struct PeerNode {
     links: Arc<Links>,
     group: OnceLock<Group>,
+    replicas: OnceLock<Arc<Replicas>>,
+    beats: OnceLock<Arc<dyn Beats>>,
+    orders: OnceLock<Arc<dyn Orders>>,
 }
 
 impl PeerNode {
     /// A node whose metadata is not open yet: it welcomes others and has nothing to tell.
     pub fn new(links: Arc<Links>) -> Arc<Self> {
-        Arc::new(Self { links, group: OnceLock::new() })
+        Arc::new(Self {
+            links,
+            group: OnceLock::new(),
+            replicas: OnceLock::new(),
+            beats: OnceLock::new(),
+            orders: OnceLock::new(),
+        })
     }
 
     /// From now on it answers for `group`.
     pub fn serve(&self, group: Group) {
         // Opened once in a life.
         let _there = self.group.set(group);
+    }
+
+    /// From now on it keeps segments that others lead.
+    pub fn keep(&self, replicas: Arc<Replicas>) {
+        // Opened once in a life.
+        let _there = self.replicas.set(replicas);
+    }
+
+    /// From now on it hears that others are alive.
+    pub fn hear(&self, beats: Arc<dyn Beats>) {
+        // There is one who hears.
+        let _there = self.beats.set(beats);
+    }
+
+    /// From now on it carries out orders.
+    pub fn obey(&self, orders: Arc<dyn Orders>) {
+        // There is one who carries them out.
+        let _there = self.orders.set(orders);
+    }
+
+    /// Whether an append of that node's may be looked at. Asked for every push: the decider knows
+    /// who leads, so this is only about nodes that are not of this cluster at all.
+    fn keeps_for(&self, from: &PeerIdentity) -> bool {
+        self.replicas.get().is_some()
+            && from.cluster.is_some()
+            && from.cluster == self.links.me().cluster
+    }
+
+    /// Whether that is a node of this cluster with the disk that belongs to it. Who only wants to
+    /// join is let in as well, and gets no further.
+    fn is_of_cluster(&self, from: &PeerIdentity) -> bool {
+        let metadata = self.group.get().map(Group::state);
+        let known = metadata.as_ref().and_then(|metadata| metadata.node(from.node));
+        known.is_some_and(|known| {
+            known.storage == from.storage
+                && known.state != NodeState::Removed
+                && from.cluster == self.links.me().cluster
+        })
     }
 
     fn judge(&self, from: &PeerIdentity) -> Result<(), HelloRefusal> {
@@ -127,6 +193,12 @@ impl PeerNode {
     }
 }
 
+impl fmt::Debug for PeerNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerNode").field("me", &self.links.me()).finish_non_exhaustive()
+    }
+}
+
 impl Serve for PeerNode {
     fn welcome(&self, hello: &Hello) -> Welcome {
         self.judge(&hello.from).map(|()| self.links.me())
@@ -138,33 +210,48 @@ impl Serve for PeerNode {
         subject: Subject,
         body: Bytes,
     ) -> BoxFuture<'static, Bytes> {
+        let nothing = || Box::pin(std::future::ready(Bytes::new()));
         let (group, cluster) = (self.group.get().cloned(), self.links.me().cluster);
-        Box::pin(async move {
-            match (subject, group) {
-                (Subject::Raft, Some(group)) => group.answer(&body).await,
-                // Not open yet: an answer that is none, and the member asks again.
-                (Subject::Raft, None) => Bytes::new(),
-                (Subject::Join, group) => {
-                    let answer = Self::join(group, cluster, from, body).await;
-                    let bytes = postcard::to_stdvec(&answer);
-                    Bytes::from(bytes.expect("an answer has only plain data"))
-                }
-                (
-                    Subject::Beat
-                    | Subject::Fence
-                    | Subject::Copy
-                    | Subject::Read
-                    | Subject::Append
-                    | Subject::Position
-                    | Subject::Order,
-                    _,
-                ) => Bytes::new(),
+        match subject {
+            Subject::Raft => match group {
+                Some(group) => Box::pin(async move { group.answer(&body).await }),
+                None => nothing(),
+            },
+            Subject::Join => {
+                Box::pin(
+                    async move { messages::encode(&Self::join(group, cluster, from, body).await) },
+                )
             }
-        })
+            Subject::Beat | Subject::Order | Subject::Fence | Subject::Copy | Subject::Read
+                if !self.is_of_cluster(&from) =>
+            {
+                debug!(peer = %from.node, ?subject, "asked by a node that is not known here yet");
+                nothing()
+            }
+            Subject::Beat => match self.beats.get() {
+                Some(beats) => Box::pin(std::future::ready(beats.heartbeat(from, &body))),
+                None => nothing(),
+            },
+            Subject::Order => match self.orders.get() {
+                Some(orders) => orders.order(from, body),
+                None => nothing(),
+            },
+            Subject::Fence | Subject::Copy | Subject::Read => match self.replicas.get() {
+                Some(replicas) => Box::pin(Arc::clone(replicas).answer(subject, body)),
+                None => nothing(),
+            },
+            // Those are pushed.
+            Subject::Append | Subject::Position => nothing(),
+        }
     }
 
     fn pushed(&self, from: PeerIdentity, subject: Subject, body: Bytes, back: &Back) {
         match (subject, AppendMessage::decode(&from, body)) {
+            (Subject::Append, Ok(message)) if self.keeps_for(&from) => {
+                if let Some(replicas) = self.replicas.get() {
+                    replicas.appended(from, message, back);
+                }
+            }
             // No segment is kept here yet: the leader asks again.
             (Subject::Append, Ok(AppendMessage { partition, append, .. })) => {
                 let (epoch, stream) = (append.epoch, append.stream);
@@ -180,7 +267,11 @@ impl Serve for PeerNode {
         }
     }
 
-    fn ended(&self, _from: PeerIdentity, _lane: Lane) {}
+    fn ended(&self, from: PeerIdentity, lane: Lane) {
+        if let (Lane::Control, Some(beats)) = (lane, self.beats.get()) {
+            beats.peer_ended(from);
+        }
+    }
 }
 
 /// Asks the node at `at` to take this one, reached at `me`, into its cluster. Asking again does no
