@@ -7,9 +7,12 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use futures::{StreamExt as _, stream};
 use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use walrus_metadata::{Leader, Member, Metadata, Placement, Topic};
+use walrus_metadata::{Leader, Metadata, Placement, Topic};
 use walrus_raft::MetadataNode;
-use walrus_replication::{Limits, RollLimits, write_quorum};
+use walrus_replication::{
+    Limits, RollLimits, RollReason,
+    placement::{self, LeaderPolicy, Occasion, Previous},
+};
 use walrus_storage::store::Store;
 use walrus_types::{
     ClusterId, Epoch, Incarnation, NodeId, PartitionIndex, StorageId, TopicId, TopicPartition,
@@ -22,14 +25,20 @@ use crate::{
     clock::Clock,
     cluster_view,
     config::{ANSWERS_BYTES_MAX, Config},
+    controller::{ControllerState, nodes},
+    lease::Lease,
     metrics::Metrics,
     offsets::CommittedOffsets,
     partition::{
-        Partition, load,
+        Partition,
+        leading::Leading,
+        load,
         registry::{Registry, Unavailable},
-        roll::RollOrders,
+        roll,
     },
+    peer::{Links, feed::Feeds},
     producer_ids::ProducerIds,
+    replica::Replicas,
     text::Queues,
     topic_config::TopicConfig,
 };
@@ -113,8 +122,17 @@ pub struct Broker {
     pub asked_in_vain: AskedInVain,
     /// Bytes that all requests being read may hold.
     pub request_budget: Arc<Semaphore>,
-    /// Where partitions order their rolls.
-    pub rolls: RollOrders,
+    /// Who this node's replicas are kept by, for other leaders.
+    pub replicas: Arc<Replicas>,
+    /// The lease of this life.
+    pub lease: Arc<Lease>,
+    /// This node as the controller, and as one that hears from it.
+    pub controller: Arc<ControllerState>,
+    /// Connections to other nodes.
+    pub links: Arc<Links>,
+    /// Connections by which other members are fed.
+    pub feeds: Arc<Feeds>,
+    leading: Arc<Leading>,
     backend: &'static str,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
@@ -145,8 +163,18 @@ pub struct Parts {
     pub raft: MetadataNode,
     /// See [`Broker::metrics`].
     pub metrics: Metrics,
-    /// See [`Broker::rolls`].
-    pub rolls: RollOrders,
+    /// See [`Broker::replicas`].
+    pub replicas: Arc<Replicas>,
+    /// See [`Broker::lease`].
+    pub lease: Arc<Lease>,
+    /// See [`Broker::controller`].
+    pub controller: Arc<ControllerState>,
+    /// See [`Broker::links`].
+    pub links: Arc<Links>,
+    /// See [`Broker::feeds`].
+    pub feeds: Arc<Feeds>,
+    /// What its partitions share.
+    pub leading: Arc<Leading>,
 }
 
 /// Partitions that one request loads at a time.
@@ -155,7 +183,8 @@ const LOADS_MAX: usize = 64;
 impl Broker {
     /// A node that is about to serve.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { config, identity, clock, store, backend, raft, metrics, rolls } = parts;
+        let Parts { config, identity, clock, store, backend, raft, metrics, .. } = parts;
+        let Parts { replicas, lease, controller, links, feeds, leading, .. } = parts;
         let request_bytes = usize::try_from(config.memory.requests_bytes_max).unwrap_or(usize::MAX);
         let request_bytes = request_bytes.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
@@ -173,7 +202,12 @@ impl Broker {
             asked_in_vain: AskedInVain::default(),
             request_budget: Arc::new(Semaphore::new(request_bytes)),
             request_bytes_max: request_bytes,
-            rolls,
+            replicas,
+            lease,
+            controller,
+            links,
+            feeds,
+            leading,
             producer_ids: ProducerIds::default(),
             searches: Semaphore::new(SEARCHES_MAX),
             fetch_budget: Arc::new(Semaphore::new(FETCH_BYTES_MAX)),
@@ -230,7 +264,10 @@ impl Broker {
             return Ok(partition);
         }
         topic.topic.partition(id.partition).ok_or(Unavailable::Unknown)?;
-        self.partitions.get_or_load(id, load::load(self, topic, id)).await
+        let partition = self.partitions.get_or_load(id, load::load(self, topic, id)).await?;
+        // A change that came between the look and here was carried to no partition.
+        roll::settle(self, &partition, partition.marks().epoch).await;
+        Ok(partition)
     }
 
     /// Loads those of `indexes` that are not loaded, several at a time: after a start a request
@@ -266,18 +303,84 @@ impl Broker {
         self.queues.forget_topic(id);
     }
 
-    /// Where the next segment of a topic goes: to this node, the only one.
-    pub fn placement(&self, topic: TopicId) -> Placement {
-        let min_insync = self.topic_by_id(topic).map_or(1, |view| view.config.min_insync_replicas);
-        self.placement_for(usize::try_from(min_insync).unwrap_or(1))
+    /// This node in this life, as metadata names a leader.
+    pub fn leader(&self) -> Leader {
+        Leader { node: self.identity.node, incarnation: self.identity.incarnation }
     }
 
-    /// As [`Broker::placement`], for a topic that is not there yet.
-    pub fn placement_for(&self, min_insync: usize) -> Placement {
-        let Identity { node, storage, incarnation, .. } = self.identity;
-        let members = vec![Member { node, storage }];
-        let w = u8::try_from(write_quorum(members.len(), min_insync)).expect("a quorum of one");
-        Placement { leader: Leader { node, incarnation }, members, w }
+    /// What the partitions that this node leads share.
+    pub fn leading(&self) -> &Arc<Leading> {
+        &self.leading
+    }
+
+    /// The nodes as placement sees them.
+    pub fn nodes(&self) -> placement::Nodes {
+        nodes::nodes(&self.metadata(), &self.controller.silent(), self.clock.now())
+    }
+
+    /// Where the next segment of a partition goes.
+    ///
+    /// # Errors
+    /// [`placement::Refusal`]: no node can take it now.
+    pub fn place_next(
+        &self,
+        id: TopicPartition,
+        occasion: Occasion,
+    ) -> Result<Placement, placement::Refusal> {
+        let metadata = self.metadata();
+        let topic = metadata.topic(id.topic).ok_or(placement::Refusal::NobodyLives)?;
+        let chain = topic.partition(id.partition).ok_or(placement::Refusal::NobodyLives)?;
+        let min_insync = self.view(topic).config.min_insync_replicas;
+        let members = nodes::members(&chain.open().members);
+        let request = placement::Request {
+            partition: id.partition,
+            target: usize::from(topic.replicas_target).max(1),
+            min_insync: usize::try_from(min_insync).unwrap_or(1),
+            previous: Some(Previous {
+                members: &members,
+                leader: chain.open().leader.node,
+                short: &[],
+            }),
+            policy: LeaderPolicy::LeastLoaded,
+            occasion,
+            salt: nodes::salt(id.topic),
+        };
+        placement::place(&self.nodes(), &request).map(|placed| nodes::placement(&placed))
+    }
+
+    /// Where `count` new partitions of a topic begin, the first of them of that number. `salt` is
+    /// the topic's.
+    ///
+    /// # Errors
+    /// [`placement::Refusal`]: no node can take them now.
+    pub fn place_new(
+        &self,
+        (first, count): (PartitionIndex, usize),
+        (target, min_insync): (u8, i64),
+        salt: u64,
+    ) -> Result<Vec<Placement>, placement::Refusal> {
+        let new = placement::NewPartitions {
+            first,
+            count: u16::try_from(count).unwrap_or(u16::MAX),
+            target: usize::from(target).max(1),
+            min_insync: usize::try_from(min_insync).unwrap_or(1),
+            salt,
+        };
+        let placed = placement::create(&self.nodes(), new)?;
+        Ok(placed.iter().map(nodes::placement).collect())
+    }
+
+    /// The controller wants the open segment of `epoch`, which this node leads, to be followed by
+    /// one elsewhere. False when there is nothing to roll, or a roll is under way.
+    pub async fn order_roll(
+        self: &Arc<Self>,
+        (id, epoch): (TopicPartition, Epoch),
+        reason: RollReason,
+        to: Placement,
+    ) -> bool {
+        let Some(topic) = self.topic_by_id(id.topic) else { return false };
+        let Ok(partition) = self.partition(&topic, id.partition.0).await else { return false };
+        partition.begin_roll_to(epoch, (reason, to), self.clock.uptime())
     }
 
     /// What a leader goes by, from a topic's settings.
@@ -307,7 +410,8 @@ impl Broker {
             | ResponseError::UnknownLeaderEpoch => {
                 let metadata = self.metadata();
                 let open = metadata.partition(partition)?.open();
-                Some((open.leader.node, open.key.epoch))
+                // Of one that is being sealed nobody knows yet who will lead what follows.
+                metadata.may_lead(open.leader).then_some((open.leader.node, open.key.epoch))
             }
             _ => None,
         }

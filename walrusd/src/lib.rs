@@ -25,6 +25,7 @@ pub mod data_dir;
 pub mod doors;
 pub mod facts;
 pub mod forming;
+pub mod lease;
 pub mod logging;
 pub mod metrics;
 pub mod net;

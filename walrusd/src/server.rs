@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 use walrus_metadata::NodeState;
+use walrus_replication::{Member, Writer, liveness::Terms};
 
 use crate::{
     admin::{AdminServer, Health},
@@ -24,17 +25,24 @@ use crate::{
     broker::{Broker, Parts},
     clock::Clock,
     config::Config,
-    controller,
+    controller::{self, ControllerState, world::Obeys},
     data_dir::DataDir,
     doors::{ClientDoor, Doors},
     facts::BrokerFacts,
+    lease::Lease,
     logging,
     metrics::Metrics,
     net::{connection, listener},
     opening::{Opened, Opening, Peers, close_store},
-    partition::roll::{self, OrderedRolls},
-    peer::PeerIdentity,
+    partition::{
+        fed::{Partitions, probe},
+        hand_over::hand_over,
+        leading::{Leading, OrderedTicks},
+        roll::{self, OrderedRolls},
+    },
+    peer::{PeerIdentity, feed::Feeds},
     process,
+    replica::{self, Linked, Replicas},
     shutdown::{Signals, Tasks},
     text::Queues,
 };
@@ -63,16 +71,36 @@ pub fn run(config: Config) -> Result<()> {
         warn!(files_max, wanted, "the limit on open files is below what the settings may need");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(serve(Arc::new(config), begun));
+    let ended = runtime.block_on(lives(Arc::new(config), begun));
     // A read that hangs on a dying disk must not hold the process.
     runtime.shutdown_timeout(BLOCKED_MAX);
     ended
 }
 
-async fn serve(config: Arc<Config>, begun: Instant) -> Result<()> {
+/// Lives until the node is asked to stop. A life that was fenced may write no more, and the next
+/// one may: it begins with what is on disk, as after a restart.
+async fn lives(config: Arc<Config>, begun: Instant) -> Result<()> {
     let mut signals = Signals::install().context("cannot take over signals")?;
+    let mut begun = begun;
+    while serve(&config, begun, &mut signals).await? == Ended::Fenced {
+        info!("this life of the node was fenced: it begins another");
+        begun = Instant::now();
+    }
+    Ok(())
+}
+
+/// How a life ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It was asked to stop.
+    Asked,
+    /// It may write no more.
+    Fenced,
+}
+
+async fn serve(config: &Arc<Config>, begun: Instant, signals: &mut Signals) -> Result<Ended> {
     let mut data_dir = DataDir::open(&config.node.data_dir, config.node.id, None)?;
-    let doors = Doors::open(&config).await?;
+    let doors = Doors::open(config).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         node = %config.node.id,
@@ -86,27 +114,17 @@ async fn serve(config: Arc<Config>, begun: Instant) -> Result<()> {
     let hooks = config.node.test_hooks.then(|| tasks.clone());
     let admin = AdminServer::start(&config.admin, health.clone(), metrics.clone(), hooks)?;
 
-    let told = (doors.peer(&config), doors.told(&config, admin.address()));
-    let peers = Peers::open(doors.peers, who(&config, &data_dir));
-    let mut opening = Opening::new(&config, &mut data_dir, &peers, told, health.clone());
+    let told = (doors.peer(config), doors.told(config, admin.address()));
+    let peers = Peers::open(doors.peers, who(config, &data_dir));
+    let mut opening = Opening::new(config, &mut data_dir, &peers, told, health.clone());
     let clock = Clock::start();
-    let ended = match open(&mut opening, clock, &mut signals).await {
+    let ended = match open(&mut opening, clock, signals).await {
         Ok(Some(opened)) => {
-            let (rolls, ordered_rolls) = roll::orders();
-            let Opened { identity, raft, store, backend, .. } = opened;
-            let config = Arc::clone(&config);
-            let parts = Parts { config, identity, clock, store, backend, raft, metrics, rolls };
-            let running = Running {
-                broker: Broker::new(parts),
-                ordered_rolls,
-                data_dir,
-                health,
-                tasks,
-                begun,
-            };
+            let (broker, ordered) = assemble((config, metrics), clock, opened, &peers);
+            let running = Running { broker, ordered, data_dir, health, tasks, begun };
             running.serve(doors.clients, &peers, &admin, signals).await
         }
-        Ok(None) => Ok(()),
+        Ok(None) => Ok(Ended::Asked),
         Err(why) => Err(why),
     };
     peers.stop().await;
@@ -161,10 +179,66 @@ async fn open(
     Ok(None)
 }
 
+/// What partitions have ordered, to be carried out.
+struct Ordered {
+    rolls: OrderedRolls,
+    ticks: OrderedTicks,
+}
+
+/// Puts the parts of a node together and lets others meet them.
+fn assemble(
+    (config, metrics): (&Arc<Config>, Metrics),
+    clock: Clock,
+    opened: Opened,
+    peers: &Peers,
+) -> (Arc<Broker>, Ordered) {
+    let Opened { identity, raft, store, backend, .. } = opened;
+    let me = Member { node: identity.node, storage: identity.storage };
+    let writer = Writer { node: identity.node, incarnation: identity.incarnation };
+    let links = Arc::clone(&peers.links);
+    let (feeds, lease) = (Feeds::new(Arc::clone(&links)), Arc::new(Lease::new(Terms::default())));
+    let controller = ControllerState::new(identity.node, clock);
+    let replicas = Replicas::open(replica::Parts {
+        store: store.clone(),
+        metadata: raft.watch(),
+        me,
+        incarnation: identity.incarnation,
+        sources: Arc::new(Linked(Arc::clone(&links))),
+        // Every topic is flushed before it is acknowledged: an unclean stop loses nothing.
+        unclean_stop: false,
+    });
+    let (rolls, ordered_rolls) = roll::orders();
+    let ways = (rolls, Arc::clone(&feeds));
+    let (leading, ticks) = Leading::new(writer, ways, (Arc::clone(&lease), clock));
+    let config = Arc::clone(config);
+    let broker = Broker::new(Parts {
+        config,
+        identity,
+        clock,
+        store,
+        backend,
+        raft,
+        metrics,
+        replicas,
+        lease,
+        controller,
+        links,
+        feeds,
+        leading,
+    });
+    let partitions = Partitions::of(&broker);
+    broker.replicas.set_own(Arc::<Partitions>::clone(&partitions));
+    broker.feeds.start(partitions);
+    peers.node.keep(Arc::clone(&broker.replicas));
+    peers.node.hear(Arc::<ControllerState>::clone(&broker.controller));
+    peers.node.obey(Arc::new(Obeys(Arc::downgrade(&broker))));
+    (broker, Ordered { rolls: ordered_rolls, ticks })
+}
+
 /// A node that takes part.
 struct Running {
     broker: Arc<Broker>,
-    ordered_rolls: OrderedRolls,
+    ordered: Ordered,
     data_dir: DataDir,
     health: Health,
     tasks: Tasks,
@@ -178,24 +252,30 @@ impl Running {
         clients: ClientDoor,
         peers: &Peers,
         admin: &AdminServer,
-        mut signals: Signals,
-    ) -> Result<()> {
-        let Self { broker, ordered_rolls, data_dir, health, tasks, begun } = self;
+        signals: &mut Signals,
+    ) -> Result<Ended> {
+        let Self { broker, ordered, data_dir, health, tasks, begun } = self;
         let clients = clients.open()?;
         admin.plug(Arc::new(BrokerFacts::new(&broker)));
         admin.serve(&broker);
         start_tasks(&tasks, &broker);
         // Not one of the tasks that are asked to end: appends that are parked while the node
         // drains wait for their roll.
-        let rolls = tokio::spawn(ordered_rolls.run(Arc::clone(&broker)));
+        let rolls = tokio::spawn(ordered.rolls.run(Arc::clone(&broker)));
+        let ticks = tokio::spawn(ordered.ticks.run(broker.clock));
         health.ready();
         show(&broker, &data_dir, (clients.local_addr()?, peers.address(), admin.address()), begun);
-        let failure =
-            until_it_ends(&clients, &broker, (&tasks, peers), &mut signals, &health).await;
-        signals.exit_on_next();
-        match &failure {
-            None => health.drain(),
-            Some(why) => {
+        let ending = until_it_ends(&clients, &broker, (&tasks, peers), signals, &health).await;
+        match &ending {
+            Ending::Asked => {
+                Signals::install().context("cannot take over signals")?.exit_on_next();
+                health.drain();
+                let patience = Duration::from_millis(broker.config.node.stop_ms) / 2;
+                hand_over(&broker, patience).await;
+            }
+            Ending::Fenced => health.starting("beginning another life"),
+            Ending::Failed(why) => {
+                Signals::install().context("cannot take over signals")?.exit_on_next();
                 error!(why, "the node cannot go on: stopping; what was acknowledged is on disk");
                 health.fail(why);
             }
@@ -206,17 +286,31 @@ impl Running {
         if !late.is_empty() {
             warn!(?late, "tasks did not end in time and were broken off");
         }
+        broker.feeds.stop().await;
+        broker.replicas.stop().await;
+        ticks.abort();
         rolls.abort();
         if let Err(why) = rolls.await
             && why.is_panic()
         {
             error!(%why, "the task that proposes rolls failed");
         }
-        match failure {
-            Some(why) => Err(anyhow::anyhow!("{why}")),
-            None => close(broker, data_dir).await,
+        match ending {
+            Ending::Failed(why) => Err(anyhow::anyhow!("{why}")),
+            Ending::Asked => close(broker, data_dir).await.map(|()| Ended::Asked),
+            Ending::Fenced => close(broker, data_dir).await.map(|()| Ended::Fenced),
         }
     }
+}
+
+/// Why a node that serves is to end.
+enum Ending {
+    /// Somebody asked.
+    Asked,
+    /// This life may write no more.
+    Fenced,
+    /// Something failed.
+    Failed(String),
 }
 
 /// Says on standard output that it serves.
@@ -244,29 +338,32 @@ fn show(
     );
 }
 
-/// Serves clients until a signal comes or something fails; answers what failed.
+/// Serves clients until this life is to end; answers why.
 async fn until_it_ends(
     clients: &TcpListener,
     broker: &Arc<Broker>,
     (tasks, peers): (&Tasks, &Peers),
     signals: &mut Signals,
     health: &Health,
-) -> Option<String> {
+) -> Ending {
     tokio::select! {
-        () = accept(clients, broker, tasks) => None,
+        () = accept(clients, broker, tasks) => Ending::Asked,
         signal = signals.next() => {
             info!(signal, "asked to stop: draining");
-            None
+            Ending::Asked
         }
-        why = failure(broker) => Some(why),
-        why = health.failed() => Some(why),
-        task = tasks.panicked() => Some(format!("the task {task:?} panicked")),
-        task = peers.panicked() => Some(format!("the task {task:?} panicked")),
+        () = broker.lease.fenced() => Ending::Fenced,
+        why = failure(broker) => Ending::Failed(why),
+        why = health.failed() => Ending::Failed(why),
+        task = tasks.panicked() => Ending::Failed(format!("the task {task:?} panicked")),
+        task = peers.panicked() => Ending::Failed(format!("the task {task:?} panicked")),
     }
 }
 
 fn start_tasks(tasks: &Tasks, broker: &Arc<Broker>) {
     tasks.spawn("follow the metadata", controller::follow::run(Arc::clone(broker)));
+    tasks.spawn("controller", controller::world::run(Arc::clone(broker)));
+    tasks.spawn("probe members", probe(Arc::clone(broker)));
     tasks.spawn("monitor", controller::monitor::run(Arc::clone(broker)));
     tasks.spawn("GET cursors", Queues::run(Arc::clone(broker)));
     let sweeper = Arc::clone(broker);

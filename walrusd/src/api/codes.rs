@@ -8,7 +8,7 @@ use walrus_metadata::{
     PruneRefusal, Reply, UnknownTopic,
 };
 use walrus_raft::ProposeError;
-use walrus_replication::{OffsetOutOfRange, SequenceError};
+use walrus_replication::{OffsetOutOfRange, SequenceError, placement};
 use walrus_types::batch::BatchError;
 use walrus_wire::kafka_protocol::{error::ResponseError, protocol::StrBytes};
 
@@ -79,7 +79,7 @@ impl From<BatchError> for Refusal {
 impl From<&AppendFailure> for Refusal {
     fn from(failure: &AppendFailure) -> Self {
         let code = match failure {
-            AppendFailure::NotLeader => ResponseError::NotLeaderOrFollower,
+            AppendFailure::NotLeader | AppendFailure::NoLease => ResponseError::NotLeaderOrFollower,
             AppendFailure::Deleted => ResponseError::UnknownTopicOrPartition,
             AppendFailure::NotEnoughReplicas { .. } => ResponseError::NotEnoughReplicas,
             AppendFailure::Sequence(error) => match error {
@@ -103,10 +103,21 @@ impl From<&Unavailable> for Refusal {
         let code = match unavailable {
             Unavailable::Unknown => ResponseError::UnknownTopicOrPartition,
             Unavailable::UnknownId => ResponseError::UnknownTopicId,
-            Unavailable::NotLeader => ResponseError::NotLeaderOrFollower,
+            Unavailable::NotLeader | Unavailable::Sealing => ResponseError::NotLeaderOrFollower,
             Unavailable::Loading(_) => ResponseError::KafkaStorageError,
         };
         Self::new(code, unavailable.to_string())
+    }
+}
+
+impl From<&placement::Refusal> for Refusal {
+    fn from(refusal: &placement::Refusal) -> Self {
+        let code = match refusal {
+            placement::Refusal::NobodyLives
+            | placement::Refusal::LeaderGone(_)
+            | placement::Refusal::CutOff { .. } => ResponseError::BrokerNotAvailable,
+        };
+        Self::new(code, refusal.to_string())
     }
 }
 

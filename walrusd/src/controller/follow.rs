@@ -8,21 +8,34 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use tracing::{debug, info, warn};
 use walrus_metadata::{Difference, Metadata, Topic};
+use walrus_replication::RollReason;
 use walrus_types::{SegmentId, TopicPartition};
 
-use crate::{broker::Broker, partition::read::segment_id};
+use crate::{
+    broker::Broker,
+    partition::{
+        fed,
+        read::{segment_id, segment_of},
+        roll,
+    },
+};
 
 /// Follows the metadata until the broker stops.
 pub async fn run(broker: Arc<Broker>) {
     let mut views = broker.raft.watch();
     let mut seen = views.borrow_and_update().clone();
+    look_at_nodes(&broker, &seen);
     loop {
         tokio::select! {
             changed = views.changed() => if changed.is_err() { return },
             () = broker.draining() => return,
         }
         let now = views.borrow_and_update().clone();
-        for difference in now.diff(&seen) {
+        let differences = now.diff(&seen);
+        if differences.iter().any(|difference| matches!(difference, Difference::Node(_))) {
+            look_at_nodes(&broker, &now);
+        }
+        for difference in differences {
             carry(&broker, &seen, &now, difference);
         }
         seen = now;
@@ -45,19 +58,49 @@ fn carry(broker: &Arc<Broker>, old: &Metadata, new: &Metadata, difference: Diffe
         }
         Difference::Partition(id) => {
             let Some(chain) = new.partition(id) else { return };
+            broker.replicas.follow(id, old.partition(id).map(|old| &**old), Some(chain));
             if let Some(partition) = broker.partitions().loaded(id) {
                 partition.move_log_start(chain.log_start());
+                let epoch = partition.marks().epoch;
+                if chain.open().key.epoch > epoch {
+                    let broker = Arc::clone(broker);
+                    tokio::spawn(async move { roll::settle(&broker, &partition, epoch).await });
+                }
             }
             let dropped = old.partition(id).map(|old| chain.dropped_since(old)).unwrap_or_default();
-            let dropped: Vec<SegmentId> = dropped
-                .into_iter()
-                .map(|key| SegmentId { partition: id, base: key.base, epoch: key.epoch })
-                .collect();
+            let dropped: Vec<SegmentId> =
+                dropped.into_iter().map(|key| segment_of(id, key)).collect();
             if !dropped.is_empty() {
                 prune(broker, dropped);
             }
         }
         Difference::TopicAdded(_) | Difference::Node(_) | Difference::ClusterConfigs => {}
+    }
+}
+
+/// Who is in the cluster, and who of them is alive, has changed.
+fn look_at_nodes(broker: &Arc<Broker>, now: &Metadata) {
+    let me = broker.leader();
+    let fenced = now.node(me.node).is_some_and(|node| {
+        node.incarnation > me.incarnation
+            || (node.incarnation == me.incarnation && !node.state.serves())
+    });
+    if fenced {
+        broker.lease.fence_heard("the metadata");
+    }
+    broker.feeds.set_peers(fed::peers(now, me.node));
+    for partition in broker.partitions().all() {
+        let Some(chain) = now.partition(partition.id()) else { continue };
+        let mut has_quorum = true;
+        for member in roll::open_segment(chain.open()).members {
+            let serves = now
+                .node(member.node)
+                .is_some_and(|node| node.state.serves() && node.storage == member.storage);
+            has_quorum = partition.set_live(member, serves);
+        }
+        if !has_quorum && partition.begin_roll(RollReason::QuorumLost, broker.clock.uptime()) {
+            info!(partition = %partition.id(), "the segment lost its write quorum and is rolled");
+        }
     }
 }
 

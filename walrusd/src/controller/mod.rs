@@ -28,5 +28,6 @@ pub mod rolls;
 mod seal;
 pub mod state;
 pub mod watch;
+pub mod world;
 
 pub use state::ControllerState;

@@ -59,6 +59,9 @@ async fn judge(
     chain: &Chain,
     now: TimestampMs,
 ) -> Option<Prune> {
+    if chain.open().leader.node != broker.identity.node {
+        return None;
+    }
     let keep = keep(&topic.config);
     let sealed: Vec<retention::Segment> = chain
         .sealed()

@@ -7,22 +7,24 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
 };
 use tracing::{error, warn};
+use walrus_metadata::Placement;
 use walrus_replication::{
     Accepted, Acks, Advance, AppendRefusal, Limits, Member, OpenSegment, PartitionLeader, Phase,
-    Proposal, RollReason, Rolled, SequenceError, UptimeMs,
+    ProducerTable, Proposal, ReplicaSegment, RollReason, Rolled, SequenceError, UptimeMs,
 };
 use walrus_storage::{
     segment::{AppendError, Segment},
@@ -31,7 +33,8 @@ use walrus_storage::{
 use walrus_types::{Epoch, Offset, TimestampMs, TopicPartition, batch, batch::BatchHeader};
 
 use super::{
-    roll::RollOrders,
+    leading::Leading,
+    others::{Others, Tail},
     waiters::{Ack, AckQueue, Watchers},
 };
 
@@ -63,6 +66,12 @@ pub enum AppendFailure {
     /// This node does not lead the partition, or not any more.
     #[error("this node does not lead the partition")]
     NotLeader,
+    /// Neither the controller nor enough members were heard of late: somebody else may lead.
+    /// Nothing was stored.
+    #[error(
+        "this node leads the partition and has no lease now: it hears neither the controller nor enough members"
+    )]
+    NoLease,
     /// The topic was deleted.
     #[error("the topic was deleted")]
     Deleted,
@@ -134,17 +143,19 @@ impl Receipt {
 pub struct Partition {
     id: TopicPartition,
     me: Member,
-    core: Mutex<Core>,
+    pub(super) core: Mutex<Core>,
     /// A copy of the decider's commit offset, for readers that need no lock.
     commit_seen: AtomicI64,
-    rolls: RollOrders,
+    pub(super) leading: Arc<Leading>,
 }
 
 /// What the lock holds.
 #[derive(Debug)]
-struct Core {
-    leader: PartitionLeader,
-    open: Arc<Segment>,
+pub(super) struct Core {
+    pub(super) leader: PartitionLeader,
+    pub(super) open: Arc<Segment>,
+    /// The other members of the open segment, where there are any.
+    pub(super) others: Option<Others>,
     /// `acks=1`: wait for this node's flush.
     flushed: AckQueue,
     /// `acks=all`: wait for the commit.
@@ -152,8 +163,21 @@ struct Core {
     /// Appends that wait for the end of a roll, in their order.
     parked: VecDeque<Parked>,
     watchers: Watchers,
+    /// Where the controller wants the next segment.
+    wanted: Option<Placement>,
     /// Set once; every append after it gets this.
-    closed: Option<AppendFailure>,
+    pub(super) closed: Option<AppendFailure>,
+}
+
+/// What lies behind a seal: a segment that this node wrote, and what its producers had done.
+#[derive(Debug)]
+pub struct Behind {
+    /// The segment.
+    pub sealed: Arc<Segment>,
+    /// Its end.
+    pub end: Offset,
+    /// As of its end.
+    pub producers: ProducerTable,
 }
 
 #[derive(Debug)]
@@ -177,24 +201,29 @@ pub struct Marks {
 }
 
 impl Partition {
-    /// Leads `open`, an empty segment.
+    /// Leads `record`, an empty segment whose bytes go to `open`.
     pub fn new(
         (id, me): (TopicPartition, Member),
         leader: PartitionLeader,
-        open: Arc<Segment>,
-        rolls: RollOrders,
+        (record, open): (&OpenSegment, Arc<Segment>),
+        leading: Arc<Leading>,
     ) -> Arc<Self> {
         let commit_seen = AtomicI64::new(leader.cursors().commit().0);
+        let others = Others::open(me, record, leader.cursors().log_end(), &leading);
         let core = Core {
             leader,
             open,
+            others,
             flushed: AckQueue::default(),
             committed: AckQueue::default(),
             parked: VecDeque::new(),
             watchers: Watchers::default(),
+            wanted: None,
             closed: None,
         };
-        Arc::new(Self { id, me, core: Mutex::new(core), commit_seen, rolls })
+        let partition = Arc::new(Self { id, me, core: Mutex::new(core), commit_seen, leading });
+        partition.begin_feeding(&mut partition.core.lock());
+        partition
     }
 
     /// Which partition.
@@ -211,6 +240,10 @@ impl Partition {
             tell(answer, Err(closed.clone()));
             return Receipt(receiver);
         }
+        if !self.may_serve(&core, now) {
+            tell(answer, Err(AppendFailure::NoLease));
+            return Receipt(receiver);
+        }
         let judged = core.leader.append(&batch.header, acks, now);
         if judged == Ok(Accepted::Parked) {
             core.parked.push_back(Parked { batch, acks, answer });
@@ -219,6 +252,15 @@ impl Partition {
             self.roll_if_due(&mut core, now);
         }
         Receipt(receiver)
+    }
+
+    /// Whether this life of the node may lead now.
+    fn may_serve(&self, core: &Core, now: UptimeMs) -> bool {
+        match &core.others {
+            // Nobody else could seal it but this node's next life.
+            None => !self.leading.lease.is_fenced(),
+            Some(others) => self.leading.lease.may_serve(&others.lease, now),
+        }
     }
 
     /// Does what the decider answered to a batch that it did not park.
@@ -267,14 +309,16 @@ impl Partition {
         let mut bytes = batch.bytes;
         batch::set_place(&mut bytes, base, epoch);
         let end = base.plus(i64::from(batch.header.last_offset_delta) + 1);
-        let partition = Arc::clone(self);
-        let done: Done = Box::new(move |outcome| match outcome {
-            Ok(_lsn) => partition.flushed(epoch, end),
-            Err(why) => partition.failed(&AppendFailure::Storage(why.to_string())),
-        });
-        match core.open.append(bytes.freeze(), done) {
+        let done = self.done(epoch, end);
+        let bytes = bytes.freeze();
+        let tail =
+            core.others.is_some().then(|| Tail { prev_end: base, end, batch: bytes.clone() });
+        match core.open.append(bytes, done) {
             Ok(stored) => {
                 assert_eq!(stored, end, "the store and the leader disagree on the end");
+                if let Some(tail) = tail {
+                    self.feed(core, &tail);
+                }
                 Ok(())
             }
             Err(refused) => {
@@ -302,6 +346,15 @@ impl Partition {
         }
     }
 
+    /// What is to be done when a batch of the segment of `epoch` that ends at `end` is durable.
+    fn done(self: &Arc<Self>, epoch: Epoch, end: Offset) -> Done {
+        let partition = Arc::clone(self);
+        Box::new(move |outcome| match outcome {
+            Ok(_lsn) => partition.flushed(epoch, end),
+            Err(why) => partition.failed(&AppendFailure::Storage(why.to_string())),
+        })
+    }
+
     /// The WAL made everything below `end` durable. Called on its thread.
     fn flushed(self: &Arc<Self>, epoch: Epoch, end: Offset) {
         let mut core = self.core.lock();
@@ -313,14 +366,18 @@ impl Partition {
         self.advance(&mut core, advance);
     }
 
-    fn advance(self: &Arc<Self>, core: &mut Core, advance: Advance) {
+    pub(super) fn advance(self: &Arc<Self>, core: &mut Core, advance: Advance) {
         if let Some(commit) = advance.commit {
             self.commit_seen.store(commit.0, Ordering::Release);
+            if let Some(others) = &mut core.others {
+                others.committed(commit);
+                self.order_tick(others);
+            }
             core.committed.reached(commit);
             core.watchers.wake();
         }
         if let Some(proposal) = advance.propose {
-            self.rolls.propose(self, proposal);
+            self.leading.rolls.propose(self, proposal);
         }
     }
 
@@ -344,6 +401,31 @@ impl Partition {
         core.closed.is_none() && self.begin_roll_locked(&mut core, reason, now)
     }
 
+    /// As [`Partition::begin_roll`], of the segment of `epoch` and to a place that the controller
+    /// chose.
+    pub fn begin_roll_to(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        (reason, to): (RollReason, Placement),
+        now: UptimeMs,
+    ) -> bool {
+        let mut core = self.core.lock();
+        if core.closed.is_some() || core.leader.epoch() != epoch {
+            return false;
+        }
+        core.wanted = Some(to);
+        let begun = self.begin_roll_locked(&mut core, reason, now);
+        if !begun {
+            core.wanted = None;
+        }
+        begun
+    }
+
+    /// Where the controller wants the next segment; told once.
+    pub(super) fn take_wanted(&self) -> Option<Placement> {
+        self.core.lock().wanted.take()
+    }
+
     fn begin_roll_locked(
         self: &Arc<Self>,
         core: &mut Core,
@@ -351,7 +433,7 @@ impl Partition {
         now: UptimeMs,
     ) -> bool {
         match core.leader.begin_roll(reason, now) {
-            Ok(Some(proposal)) => self.rolls.propose(self, proposal),
+            Ok(Some(proposal)) => self.leading.rolls.propose(self, proposal),
             // It drains: the last flush brings the proposal.
             Ok(None) => {}
             Err(_refusal) => return false,
@@ -364,31 +446,73 @@ impl Partition {
         self.core.lock().leader.proposal()
     }
 
-    /// Metadata sealed the open segment and this node leads `next`, whose bytes go to `segment`.
-    /// What was parked goes first. Answers the sealed segment and the producers' table at its end.
-    pub fn rolled(
+    /// Metadata sealed the open segment at `end`. `next` is its successor if this node leads that,
+    /// and then what was parked goes first; else everybody who waits past `end` is sent away.
+    /// `carried` are the batches past `end`, which the successor takes along.
+    ///
+    /// Answers what lies behind the seal; `None` when that was known already.
+    pub fn sealed(
         self: &Arc<Self>,
-        next: &OpenSegment,
-        segment: Arc<Segment>,
+        end: Offset,
+        next: Option<(&OpenSegment, Arc<Segment>)>,
+        carried: Vec<Bytes>,
         now: UptimeMs,
-    ) -> Option<(Arc<Segment>, Vec<u8>)> {
+    ) -> Option<Behind> {
         let mut core = self.core.lock();
-        if core.closed.is_some() || core.leader.epoch() >= next.epoch {
+        let known = next.as_ref().is_some_and(|(next, _)| core.leader.epoch() >= next.epoch);
+        if core.closed.is_some() || known {
             return None;
         }
-        let state = core.leader.producers().encode();
-        let rolled = core.leader.sealed(next.base, Some(next), now);
-        match rolled {
-            Rolled::Leads { carry } => {
-                assert!(carry.start == carry.end, "a roll of one node drains first: {carry:?}");
+        let sealed = Arc::clone(&core.open);
+        // Everything below the end is committed, whoever sealed it.
+        self.advance(&mut core, Advance { commit: Some(end), propose: None });
+        let Some((next, segment)) = next else {
+            let rolled = core.leader.sealed(end, None, now);
+            assert_eq!(rolled, Rolled::Stopped, "no successor was given");
+            let producers = core.leader.producers().clone();
+            self.close_locked(&mut core, &AppendFailure::NotLeader);
+            return Some(Behind { sealed, end, producers });
+        };
+        let mut producers = core.leader.producers().clone();
+        producers.undo_from(end);
+        let rolled = core.leader.sealed(end, Some(next), now);
+        let Rolled::Leads { carry } = rolled else { unreachable!("a successor was given") };
+        core.open = segment;
+        core.others = Others::open(self.me, next, carry.end, &self.leading);
+        for batch in carried {
+            if let Err(failure) = self.take_along(&mut core, &batch, next.epoch) {
+                warn!(partition = %self.id, why = %failure, "partition stopped");
+                self.close_locked(&mut core, &failure);
+                return Some(Behind { sealed, end, producers });
             }
-            Rolled::Stopped => unreachable!("a successor was given"),
         }
-        let sealed = std::mem::replace(&mut core.open, segment);
-        // The end is committed by the seal itself.
-        self.advance(&mut core, Advance { commit: Some(next.base), propose: None });
+        self.begin_feeding(&mut core);
         self.append_parked(&mut core, now);
-        Some((sealed, state))
+        Some(Behind { sealed, end, producers })
+    }
+
+    /// Writes a batch that the sealed segment no longer covers to its successor, at its offset.
+    fn take_along(
+        self: &Arc<Self>,
+        core: &mut Core,
+        batch: &[u8],
+        epoch: Epoch,
+    ) -> Result<(), AppendFailure> {
+        let header = BatchHeader::parse(batch).expect("the store gives whole batches");
+        let mut bytes = BytesMut::from(batch);
+        batch::set_place(&mut bytes, header.base_offset, epoch);
+        let done = self.done(epoch, header.end());
+        core.open
+            .append(bytes.freeze(), done)
+            .map(|_end| ())
+            .map_err(|refused| AppendFailure::Storage(refused.to_string()))
+    }
+
+    /// What a successor of the open segment would take along now: the segment, and where in it.
+    pub fn uncommitted(&self) -> (Arc<Segment>, Range<Offset>) {
+        let core = self.core.lock();
+        let cursors = core.leader.cursors();
+        (Arc::clone(&core.open), cursors.commit()..cursors.log_end())
     }
 
     fn append_parked(self: &Arc<Self>, core: &mut Core, now: UptimeMs) {
@@ -481,20 +605,61 @@ impl Partition {
         if core.closed.is_some() {
             return false;
         }
-        core.closed = Some(failure.clone());
         core.leader.fenced();
+        self.close_locked(&mut core, failure);
+        true
+    }
+
+    /// Sends everybody away who waits, and all who come.
+    fn close_locked(&self, core: &mut Core, failure: &AppendFailure) {
+        core.closed = Some(failure.clone());
+        core.others = None;
         core.flushed.fail(failure);
         core.committed.fail(failure);
         for parked in core.parked.drain(..) {
             drop(parked.answer.send(Err(failure.clone())));
         }
         core.watchers.wake();
-        true
+    }
+
+    /// This life of the node is fenced: the leader becomes the member that it is from now on.
+    /// `None` when it had stopped before.
+    pub fn fenced(&self) -> Option<(ReplicaSegment, Arc<Segment>)> {
+        let mut core = self.core.lock();
+        if core.closed.is_some() {
+            return None;
+        }
+        core.leader.fenced();
+        let (leader, segment) = (core.leader.clone(), Arc::clone(&core.open));
+        self.close_locked(&mut core, &AppendFailure::NotLeader);
+        Some((leader.into_member(self.leading.writer), segment))
+    }
+
+    /// Whether a member is alive, as metadata has it. False when those that live could not commit
+    /// anything any more.
+    pub fn set_live(&self, member: Member, live: bool) -> bool {
+        let mut core = self.core.lock();
+        core.leader.set_live(member, live);
+        core.leader.has_quorum()
+    }
+
+    /// The members of the open segment that are in sync, this node among them.
+    pub fn in_sync(&self) -> Vec<Member> {
+        let core = self.core.lock();
+        let others = core.others.as_ref();
+        let now = self.leading.clock.uptime();
+        let others = others.map(|others| others.in_sync(now)).unwrap_or_default();
+        [self.me].into_iter().chain(others).collect()
     }
 
     /// Whether a roll is under way.
     pub fn is_rolling(&self) -> bool {
         matches!(self.core.lock().leader.phase(), Phase::Draining(_) | Phase::Proposed(_))
+    }
+
+    /// Whether it leads no more, or cannot.
+    pub fn is_closed(&self) -> bool {
+        self.core.lock().closed.is_some()
     }
 
     /// This node with its disk, as the segment's record names it.

@@ -9,18 +9,34 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 use walrus_metadata::{Coverage, Reason, Roll, SealedAt};
-use walrus_replication::{Member, PartitionLeader, ProducerTable};
+use walrus_replication::{Member, PartitionLeader, ProducerTable, placement::Occasion};
 use walrus_storage::{
     segment::{Extent, ReadError, Segment},
     store::Store,
 };
 use walrus_types::{Offset, SegmentId, TopicPartition};
 
-use super::{Partition, read::segment_id, registry::Unavailable, roll};
+use super::{
+    Partition,
+    read::{segment_id, segment_of},
+    registry::Unavailable,
+    roll,
+};
 use crate::broker::{Broker, TopicView};
 
 /// Headers fed to the producers' table between two calls that let it forget.
 const FEED_STRIDE: u32 = 1_000;
+
+/// Why a partition cannot be read from this node's disk.
+#[derive(Debug, thiserror::Error)]
+enum RecoverError {
+    /// It has not all of it, or not yet: a member pulls what it lacks from another.
+    #[error("{0} is not whole here")]
+    NotWhole(SegmentId),
+    /// The disk says no.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
 
 /// What a store has of a partition whose open segment is of an earlier life.
 struct Recovered {
@@ -39,11 +55,51 @@ pub async fn load(
     id: TopicPartition,
 ) -> Result<Arc<Partition>, Unavailable> {
     let chain = Arc::clone(topic.topic.partition(id.partition).ok_or(Unavailable::Unknown)?);
-    if chain.open().leader.node != broker.identity.node {
+    let open = chain.open();
+    if open.leader.node != broker.identity.node {
         return Err(Unavailable::NotLeader);
     }
-    let store = broker.store.clone();
-    let read = Arc::clone(&chain);
+    let same_life = open.leader == broker.leader();
+    if !same_life && open.members.len() > 1 {
+        // The other members have to be asked: the controller does that.
+        return Err(Unavailable::Sealing);
+    }
+    let (open, producers, segment) = if same_life {
+        let table = broker.replicas.fetch_producers(id, open.key.base).await;
+        let table = table.map_err(|why| {
+            debug!(partition = %id, why, "the producers' table is not to be had yet");
+            Unavailable::Sealing
+        })?;
+        (open.clone(), table, broker.store.segment(segment_of(id, open.key)))
+    } else {
+        restarted(broker, id, &chain).await?
+    };
+    let me = Member { node: broker.identity.node, storage: broker.identity.storage };
+    let record = roll::open_segment(&open);
+    let mut leader = PartitionLeader::open(
+        me,
+        &record,
+        chain.log_start(),
+        producers,
+        broker.leader_limits(&topic.config),
+        broker.clock.uptime(),
+    );
+    let metadata = broker.raft.state();
+    for member in &record.members {
+        let serves = metadata.node(member.node).is_some_and(|node| node.state.serves());
+        leader.set_live(*member, serves);
+    }
+    let leading = Arc::clone(broker.leading());
+    Ok(Partition::new((id, me), leader, (&record, segment), leading))
+}
+
+/// Goes on where an earlier life of this node, which alone stores the partition, had stopped.
+async fn restarted(
+    broker: &Arc<Broker>,
+    id: TopicPartition,
+    chain: &Arc<walrus_metadata::Partition>,
+) -> Result<(walrus_metadata::Open, ProducerTable, Arc<Segment>), Unavailable> {
+    let (store, read) = (broker.store.clone(), Arc::clone(chain));
     let recovered = tokio::task::spawn_blocking(move || recover(&store, &read, id))
         .await
         .map_err(|stopped| Unavailable::Loading(stopped.to_string().into()))?
@@ -52,31 +108,13 @@ pub async fn load(
             Unavailable::Loading(why.to_string().into())
         })?;
     let Recovered { sealed, producers, segment } = recovered;
-
-    let old = chain.open();
-    let same_life = old.leader.incarnation == broker.identity.incarnation;
-    let (open, segment) = if same_life && sealed.end == old.key.base {
-        (old.clone(), segment)
-    } else {
-        let open = restart(broker, id, &chain, sealed).await?;
-        if sealed.end > old.key.base {
-            let (state, end) = (producers.encode(), sealed.end);
-            tokio::task::spawn_blocking(move || roll::seal_files(&segment, state, end));
-        }
-        let next = SegmentId { partition: id, base: open.key.base, epoch: open.key.epoch };
-        let segment = broker.store.segment(next);
-        (open, segment)
-    };
-    let me = Member { node: broker.identity.node, storage: broker.identity.storage };
-    let leader = PartitionLeader::open(
-        me,
-        &roll::open_segment(&open),
-        chain.log_start(),
-        producers,
-        broker.leader_limits(&topic.config),
-        broker.clock.uptime(),
-    );
-    Ok(Partition::new((id, me), leader, segment, broker.rolls.clone()))
+    let open = restart(broker, id, chain, sealed).await?;
+    if sealed.end > chain.open().key.base {
+        let (state, end) = (producers.encode(), sealed.end);
+        tokio::task::spawn_blocking(move || roll::seal_files(&segment, state, end));
+    }
+    let segment = broker.store.segment(segment_of(id, open.key));
+    Ok((open, producers, segment))
 }
 
 /// Seals the open segment of an earlier life where its durable bytes end.
@@ -92,11 +130,13 @@ async fn restart(
         expected,
         sealed,
         coverage: Coverage::Quorum,
-        next: broker.placement(id.topic),
+        next: broker
+            .place_next(id, Occasion::Forced)
+            .map_err(|why| Unavailable::Loading(why.to_string().into()))?,
         reason: Reason::Restart,
         at: broker.clock.now(),
     };
-    let Some(decided) = broker.rolls.restart(roll).await else {
+    let Some(decided) = broker.leading().rolls.restart(roll).await else {
         return Err(Unavailable::Loading("the node is stopping".into()));
     };
     let metadata = broker.raft.state();
@@ -106,9 +146,7 @@ async fn restart(
         .ok_or(Unavailable::Unknown)?
         .open()
         .clone();
-    let mine = after.leader.node == broker.identity.node
-        && after.leader.incarnation == broker.identity.incarnation;
-    if after.key.epoch > expected && mine {
+    if after.key.epoch > expected && after.leader == broker.leader() {
         debug!(partition = %id, end = %sealed.end, epoch = %after.key.epoch, "goes on in a new segment");
         return Ok(after);
     }
@@ -124,10 +162,8 @@ fn recover(
     store: &Store,
     chain: &walrus_metadata::Partition,
     id: TopicPartition,
-) -> Result<Recovered, ReadError> {
-    let open = chain.open();
-    let open_id = SegmentId { partition: id, base: open.key.base, epoch: open.key.epoch };
-    let segment = store.segment(open_id);
+) -> Result<Recovered, RecoverError> {
+    let segment = store.segment(segment_of(id, chain.open().key));
     let Extent { end, bytes, max_timestamp, sealed: _, digest: _ } = segment.load()?;
     let mut producers = producers_before(store, chain, id)?;
     feed(&mut producers, &segment, end)?;
@@ -141,7 +177,7 @@ fn producers_before(
     store: &Store,
     chain: &walrus_metadata::Partition,
     id: TopicPartition,
-) -> Result<ProducerTable, ReadError> {
+) -> Result<ProducerTable, RecoverError> {
     let links: Vec<_> = chain.chain().collect();
     let sealed = &links[..links.len() - 1];
     let mut unread = Vec::new();
@@ -179,7 +215,7 @@ fn producers_before(
 }
 
 /// Feeds a segment's batches to the table.
-fn feed(table: &mut ProducerTable, segment: &Segment, end: Offset) -> Result<(), ReadError> {
+fn feed(table: &mut ProducerTable, segment: &Segment, end: Offset) -> Result<(), RecoverError> {
     let from = table.end();
     if end <= from {
         return Ok(());
@@ -192,6 +228,9 @@ fn feed(table: &mut ProducerTable, segment: &Segment, end: Offset) -> Result<(),
             table.committed(header.end());
         }
     })?;
-    table.committed(table.end());
+    if table.end() != end {
+        return Err(RecoverError::NotWhole(segment.id()));
+    }
+    table.committed(end);
     Ok(())
 }

@@ -6,11 +6,16 @@
 //! turns full segments into metadata commands, [`read`] answers fetches.
 
 mod append;
+pub mod fed;
+pub mod hand_over;
+pub mod leading;
 pub mod load;
+mod others;
 pub mod read;
 pub mod registry;
+pub mod relay;
 pub mod roll;
 mod waiters;
 
-pub use append::{AppendFailure, Appended, Marks, Outcome, Partition, Prepared, Receipt};
+pub use append::{AppendFailure, Appended, Behind, Marks, Outcome, Partition, Prepared, Receipt};
 pub use walrus_replication::Acks;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use walrus_metadata::{Partition as Chain, Segment as Link};
+use walrus_metadata::{Member, Partition as Chain, Segment as Link, SegmentKey};
 use walrus_storage::{
     segment::{Chunk, ReadError, Segment},
     store::Store,
@@ -58,6 +58,8 @@ pub struct Place {
     pub segment: Arc<Segment>,
     /// The segment's end, or the commit offset, whichever is lower.
     pub end: Offset,
+    /// Who else has it, once it is sealed.
+    pub holders: Arc<[Member]>,
 }
 
 /// Judges a client's idea of the leader epoch (KIP-320); -1 is none.
@@ -97,12 +99,20 @@ pub fn locate(
     })?;
     let id = segment_id(partition.id(), link);
     let end = link.end().unwrap_or(marks.commit).min(marks.commit);
-    Ok(Some(Place { segment: store.segment(id), end }))
+    let holders = match link {
+        Link::Open(_) => Arc::default(),
+        Link::Sealed(_, sealed) => Arc::clone(&sealed.members),
+    };
+    Ok(Some(Place { segment: store.segment(id), end, holders }))
 }
 
 /// The name of a link of a partition's chain.
 pub fn segment_id(partition: TopicPartition, link: Link<'_>) -> SegmentId {
-    let key = link.key();
+    segment_of(partition, link.key())
+}
+
+/// The name of the segment of that key.
+pub fn segment_of(partition: TopicPartition, key: SegmentKey) -> SegmentId {
     SegmentId { partition, base: key.base, epoch: key.epoch }
 }
 
@@ -127,11 +137,12 @@ impl Place {
     ///
     /// # Errors
     /// [`FetchFailure::Damaged`] or [`FetchFailure::Storage`].
-    pub async fn read_async(self, from: Offset, bytes_max: usize) -> Result<Chunk, FetchFailure> {
+    pub async fn read_async(&self, from: Offset, bytes_max: usize) -> Result<Chunk, FetchFailure> {
         if let Some(chunk) = self.try_read(from, bytes_max)? {
             return Ok(chunk);
         }
-        blocking(move || self.read(from, bytes_max)).await
+        let place = self.clone();
+        blocking(move || place.read(from, bytes_max)).await
     }
 }
 

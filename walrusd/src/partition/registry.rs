@@ -20,6 +20,9 @@ pub enum Unavailable {
     /// Its open segment is led by another node.
     #[error("another node leads this partition")]
     NotLeader,
+    /// Its open segment is of an earlier life of this node, and is being sealed.
+    #[error("the partition's last segment is being sealed")]
+    Sealing,
     /// It could not be made ready; the next request tries again.
     #[error("the partition cannot be opened: {0}")]
     Loading(Arc<str>),
@@ -56,6 +59,15 @@ impl Registry {
     /// Every loaded partition.
     pub fn all(&self) -> Vec<Arc<Partition>> {
         self.slots.read().values().filter_map(|slot| slot.get().cloned()).collect()
+    }
+
+    /// Forgets a partition that this node leads no more.
+    pub fn remove(&self, partition: &Arc<Partition>) {
+        let mut slots = self.slots.write();
+        let known = slots.get(&partition.id()).and_then(|slot| slot.get());
+        if known.is_some_and(|known| Arc::ptr_eq(known, partition)) {
+            slots.remove(&partition.id());
+        }
     }
 
     /// Forgets the partitions of a topic and answers those that were loaded.

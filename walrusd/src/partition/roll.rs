@@ -5,22 +5,30 @@
 //! an unknown outcome is neither), and hands the successor to the partition, or tells who loads
 //! it that the metadata has it.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
 use walrus_metadata::{Command, Coverage, Reason, Reply, Roll, RollRefusal, Rolled, SealedAt};
 use walrus_raft::ProposeError;
-use walrus_replication::{OpenSegment, Proposal, RollReason};
-use walrus_storage::{segment::Segment, wal::Done};
-use walrus_types::{Offset, SegmentId, limits};
+use walrus_replication::{
+    OpenSegment, Proposal, RollReason,
+    placement::{self, Occasion},
+};
+use walrus_storage::{
+    segment::{ReadError, Segment},
+    wal::Done,
+};
+use walrus_types::{Epoch, Offset, TopicPartition, batch::BatchHeader, limits};
 
-use super::Partition;
+use super::{Behind, Marks, Partition, read::segment_of};
 use crate::broker::Broker;
 
 /// Before a proposal of unknown outcome is repeated.
 const REPEAT_AFTER: Duration = Duration::from_millis(50);
+/// What is read at once of what a successor takes along.
+const CARRIED_AT_ONCE_BYTES: usize = 1 << 20;
 
 /// What the metadata answered to a roll.
 pub(super) type Decided = Result<Rolled, RollRefusal>;
@@ -73,24 +81,35 @@ impl OrderedRolls {
     pub async fn run(mut self, broker: Arc<Broker>) {
         let mut orders = Vec::new();
         while self.0.recv_many(&mut orders, limits::CHANGES_PER_COMMAND_MAX).await > 0 {
-            let command =
-                Command::Roll(orders.iter().map(|order| order.command(&broker)).collect());
-            let Some(reply) = propose(&broker, &command).await else { return };
-            let Reply::Rolled(decided) = reply else {
-                error!(?reply, "rolls were answered with something else");
-                return;
-            };
-            // Every outcome is read off the metadata: after a repeat the answers are refusals.
-            let refused: Vec<(Arc<Partition>, Proposal)> = orders
-                .drain(..)
-                .zip(decided)
-                .filter_map(|(order, decided)| order.finish(&broker, decided))
-                .collect();
-            if !refused.is_empty() {
+            let mut again = Vec::new();
+            let mut placed = Vec::with_capacity(orders.len());
+            for order in orders.drain(..) {
+                match order.roll(&broker) {
+                    Ok(roll) => placed.push((order, roll)),
+                    Err(why) => {
+                        warn!(partition = %order.partition(), %why, "a roll waits: its next segment has no place");
+                        again.extend(order.again());
+                    }
+                }
+            }
+            if !placed.is_empty() {
+                let command = Command::Roll(placed.iter().map(|(_, roll)| roll.clone()).collect());
+                let Some(reply) = propose(&broker, &command).await else { return };
+                let Reply::Rolled(decided) = reply else {
+                    error!(?reply, "rolls were answered with something else");
+                    return;
+                };
+                for ((order, _), decided) in placed.into_iter().zip(decided) {
+                    // Every outcome is read off the metadata: after a repeat the answers are
+                    // refusals.
+                    again.extend(order.finish(&broker, decided).await);
+                }
+            }
+            if !again.is_empty() {
                 tokio::time::sleep(REPEAT_AFTER).await;
             }
-            for (partition, proposal) in refused {
-                broker.rolls.propose(&partition, proposal);
+            for (partition, proposal) in again {
+                broker.leading().rolls.propose(&partition, proposal);
             }
         }
     }
@@ -114,26 +133,50 @@ async fn propose(broker: &Broker, command: &Command) -> Option<Reply> {
 }
 
 impl Order {
-    fn command(&self, broker: &Broker) -> Roll {
+    fn partition(&self) -> TopicPartition {
         match self {
-            Self::Restart { roll, .. } => (**roll).clone(),
+            Self::Restart { roll, .. } => roll.partition,
+            Self::Drained { partition, .. } => partition.id(),
+        }
+    }
+
+    fn roll(&self, broker: &Broker) -> Result<Roll, placement::Refusal> {
+        match self {
+            Self::Restart { roll, .. } => Ok((**roll).clone()),
             Self::Drained { partition, proposal } => {
                 let Proposal { expected, end, bytes, max_timestamp, reason } = *proposal;
-                Roll {
+                let next = match partition.take_wanted() {
+                    Some(wanted) => wanted,
+                    None => broker.place_next(partition.id(), Occasion::Planned(reason))?,
+                };
+                Ok(Roll {
                     partition: partition.id(),
                     expected,
                     sealed: SealedAt { end, bytes, max_timestamp },
                     coverage: Coverage::Quorum,
-                    next: broker.placement(partition.id().topic),
+                    next,
                     reason: metadata_reason(reason),
                     at: broker.clock.now(),
-                }
+                })
             }
         }
     }
 
+    /// What is to be proposed again.
+    fn again(self) -> Option<(Arc<Partition>, Proposal)> {
+        match self {
+            // Who loads the partition hears that nothing came of it.
+            Self::Restart { .. } => None,
+            Self::Drained { partition, proposal } => Some((partition, proposal)),
+        }
+    }
+
     /// Passes on what became of the roll; gives back what is to be proposed again.
-    fn finish(self, broker: &Arc<Broker>, answer: Decided) -> Option<(Arc<Partition>, Proposal)> {
+    async fn finish(
+        self,
+        broker: &Arc<Broker>,
+        answer: Decided,
+    ) -> Option<(Arc<Partition>, Proposal)> {
         match self {
             Self::Restart { decided, .. } => {
                 // Who loads the partition may wait no more.
@@ -141,43 +184,103 @@ impl Order {
                 None
             }
             Self::Drained { partition, proposal } => {
-                hand_over(broker, partition, proposal).map(|partition| (partition, proposal))
+                if settle(broker, &partition, proposal.expected).await {
+                    let reason = proposal.reason;
+                    debug!(partition = %partition.id(), end = %proposal.end, %reason, "rolled");
+                    broker.metrics.rolled();
+                    return None;
+                }
+                let why = answer.err().map(|refusal| refusal.to_string());
+                warn!(partition = %partition.id(), why, "a roll was refused and is proposed again");
+                Some((partition, proposal))
             }
         }
     }
 }
 
-/// Reads off the metadata what became of a roll and gives the partition its successor. Gives the
-/// partition back when the roll was refused for another reason than its epoch, as when its
-/// placement named what is past by now.
-fn hand_over(
-    broker: &Arc<Broker>,
-    partition: Arc<Partition>,
-    proposal: Proposal,
-) -> Option<Arc<Partition>> {
+/// Reads off the metadata what became of the segment of `expected`: its partition goes on in the
+/// successor, or stops where this node does not lead that. False when the segment is still open.
+pub async fn settle(broker: &Arc<Broker>, partition: &Arc<Partition>, expected: Epoch) -> bool {
     let id = partition.id();
     let metadata = broker.raft.state();
-    let chain = metadata.topic(id.topic).and_then(|topic| topic.partition(id.partition));
-    let Some(chain) = chain else {
+    let Some(chain) = metadata.partition(id) else {
         partition.deleted();
-        return None;
+        return true;
     };
-    let open = chain.open();
-    if open.key.epoch <= proposal.expected {
-        warn!(partition = %id, "a roll was refused and is proposed again");
-        return Some(partition);
+    let (open, Marks { epoch, commit, .. }) = (chain.open(), partition.marks());
+    if open.key.epoch <= expected {
+        return false;
     }
-    let segment = SegmentId { partition: id, base: open.key.base, epoch: open.key.epoch };
-    let segment = broker.store.segment(segment);
-    let next = open_segment(open);
-    if let Some((sealed, state)) = partition.rolled(&next, segment, broker.clock.uptime()) {
-        let (epoch, base, reason) = (next.epoch, next.base, proposal.reason);
-        debug!(partition = %id, %epoch, %base, %reason, "rolled");
-        broker.metrics.rolled();
-        // The files behind the seal are nothing that an append waits for.
-        tokio::task::spawn_blocking(move || seal_files(&sealed, state, base));
+    if open.key.epoch <= epoch {
+        // Somebody else saw it first.
+        return true;
     }
-    None
+    let was = chain.sealed().last_where(|key| key.epoch <= epoch);
+    // One that left the chain was empty, or is pruned already and asked for by nobody.
+    let end = match was {
+        Some((key, sealed)) if key.epoch == epoch => sealed.end,
+        Some(_) | None => commit,
+    };
+    let mine = open.leader == broker.leader() && open.key.base == end;
+    let behind = if mine {
+        let next = open_segment(open);
+        let segment = broker.store.segment(segment_of(id, open.key));
+        let carried = match carried(partition, end).await {
+            Ok(carried) => carried,
+            Err(why) => {
+                error!(partition = %id, %why, "what was not committed cannot be taken along");
+                Vec::new()
+            }
+        };
+        partition.sealed(end, Some((&next, segment)), carried, broker.clock.uptime())
+    } else {
+        broker.partitions().remove(partition);
+        partition.sealed(end, None, Vec::new(), broker.clock.uptime())
+    };
+    if let Some(Behind { sealed, end, producers }) = behind {
+        if !mine {
+            debug!(partition = %id, %end, leader = %open.leader.node, "another node leads now");
+        }
+        // The files behind the seal are nothing that an append waits for; an empty segment leaves
+        // the chain and has none.
+        if end > sealed.id().base {
+            tokio::task::spawn_blocking(move || seal_files(&sealed, producers.encode(), end));
+        }
+    }
+    true
+}
+
+/// The batches past `end`, which the successor takes along. There are none unless the segment had
+/// lost its write quorum.
+async fn carried(partition: &Partition, end: Offset) -> Result<Vec<Bytes>, ReadError> {
+    let (segment, Range { end: log_end, .. }) = partition.uncommitted();
+    if end >= log_end {
+        return Ok(Vec::new());
+    }
+    let gone = segment.id();
+    let reading = tokio::task::spawn_blocking(move || {
+        let (mut from, mut batches) = (end, Vec::new());
+        while from < log_end {
+            let chunk = segment.read(from, log_end, CARRIED_AT_ONCE_BYTES)?;
+            if chunk.total == 0 {
+                return Err(ReadError::Gone(segment.id()));
+            }
+            from = chunk.next;
+            batches.extend(chunk.bytes.into_iter().flat_map(split_batches));
+        }
+        Ok(batches)
+    });
+    // Only a runtime that ends breaks it off.
+    reading.await.unwrap_or(Err(ReadError::Gone(gone)))
+}
+
+/// The batches that lie back to back in `bytes`, as the store gives them.
+pub(super) fn split_batches(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let header = (!bytes.is_empty())
+            .then(|| BatchHeader::parse(&bytes).expect("the store gives whole batches"))?;
+        Some(bytes.split_to(header.batch_bytes))
+    })
 }
 
 /// Writes a sealed segment's end and its producers' table beside it. Either is made again at the

@@ -27,6 +27,7 @@ use crate::{
         Partition,
         read::{self, FetchFailure},
         registry::Unavailable,
+        relay,
     },
 };
 
@@ -206,7 +207,11 @@ impl Gathering {
             // Others hold the budget; this answer goes out with what it has.
             return Ok((records, None));
         };
-        let chunk = place.read_async(wanted.from, bytes_max).await?;
+        let mut chunk = place.read_async(wanted.from, bytes_max).await?;
+        if chunk.total == 0 {
+            // It is committed, and this node's copy does not have it: another's does.
+            chunk = relay::read(&self.broker, &place, wanted.from, bytes_max).await?;
+        }
         // A batch that is larger than what is left goes whole only if it is the answer's first.
         if first || chunk.total <= left {
             records.total = chunk.total;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use walrus_metadata::{AddPartitions, Command, Metadata, Reply as Answer, Topic};
-use walrus_types::limits::TOPIC_PARTITIONS_MAX;
+use walrus_types::{PartitionIndex, limits::TOPIC_PARTITIONS_MAX};
 use walrus_wire::kafka_protocol::{
     error::ResponseError,
     messages::{
@@ -17,6 +17,7 @@ use walrus_wire::kafka_protocol::{
 };
 
 use super::{PARTITIONS_PER_REQUEST_MAX, plan::check_assignments};
+use crate::controller::nodes::salt;
 use crate::{
     api::{Head, codes::Refusal},
     broker::Broker,
@@ -71,10 +72,14 @@ async fn grow(
     if validate_only {
         return Ok(());
     }
+    let has = topic.partitions().len();
+    let first = PartitionIndex(i32::try_from(has).expect("few partitions"));
+    let wanted = (topic.replicas_target, broker.view(topic).config.min_insync_replicas);
+    let placed = broker.place_new((first, more), wanted, salt(topic.id));
     let add = AddPartitions {
         topic: topic.id,
-        expected: u32::try_from(topic.partitions().len()).expect("few partitions"),
-        partitions: vec![broker.placement(topic.id); more],
+        expected: u32::try_from(has).expect("few partitions"),
+        partitions: placed.map_err(|why| Refusal::from(&why))?,
         at: broker.clock.now(),
     };
     match broker.raft.propose(&Command::AddPartitions(add)).await? {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 use walrus_metadata::{Command, NewTopic, Placement, Reply};
-use walrus_types::TopicId;
+use walrus_types::{PartitionIndex, TopicId};
 use walrus_wire::kafka_protocol::{
     messages::{TopicName, create_topics_request::CreatableTopic},
     protocol::StrBytes,
 };
 
 use super::plan::{Planned, Planner};
+use crate::controller::nodes::salt;
 use crate::{
     api::codes::Refusal,
     broker::{Broker, TopicView},
@@ -79,7 +80,7 @@ pub(super) async fn make(
     let target = u8::try_from(config.replication_factor).unwrap_or(1);
     let mut planner = Planner::new(&metadata, config.partitions, target);
     let mut outcomes = Vec::with_capacity(topics.len());
-    let mut placements: BTreeMap<usize, Placement> = BTreeMap::new();
+    let mut placements: BTreeMap<usize, Vec<Placement>> = BTreeMap::new();
     let twice = names_given_twice(topics);
     for (at, topic) in topics.iter().enumerate() {
         let planned = if twice.contains_key(&topic.name) {
@@ -87,16 +88,16 @@ pub(super) async fn make(
         } else {
             planner.plan(topic)
         };
-        outcomes.push(planned.map(|planned| {
-            let placement = place(broker, &planned);
-            let made =
-                Made { id: TopicId(Uuid::nil()), planned, replicas: placement.members.len() };
-            placements.insert(at, placement);
-            made
+        outcomes.push(planned.and_then(|planned| {
+            let id = TopicId(Uuid::new_v4());
+            let placed = place(broker, id, &planned)?;
+            let replicas = placed.iter().map(|placement| placement.members.len()).max();
+            placements.insert(at, placed);
+            Ok(Made { id, planned, replicas: replicas.unwrap_or(0) })
         }));
     }
     if !validate_only {
-        let all: Vec<(usize, Placement)> = placements.into_iter().collect();
+        let all: Vec<(usize, Vec<Placement>)> = placements.into_iter().collect();
         for some in all.chunks(TOPICS_PER_COMMAND_MAX) {
             propose(broker, &mut outcomes, some).await;
         }
@@ -114,27 +115,28 @@ fn names_given_twice(topics: &[CreatableTopic]) -> BTreeMap<&TopicName, usize> {
     times
 }
 
-fn place(broker: &Broker, planned: &Planned) -> Placement {
-    let config = broker.topic_defaults().with(&planned.configs);
-    broker.placement_for(usize::try_from(config.min_insync_replicas).unwrap_or(1))
+fn place(broker: &Broker, id: TopicId, planned: &Planned) -> Result<Vec<Placement>, Refusal> {
+    let min_insync = broker.topic_defaults().with(&planned.configs).min_insync_replicas;
+    let which = (PartitionIndex(0), planned.partitions);
+    let wanted = (planned.replicas_target, min_insync);
+    broker.place_new(which, wanted, salt(id)).map_err(|why| Refusal::from(&why))
 }
 
 /// Proposes the topics at these places of the request, and puts down what became of them.
 async fn propose(
     broker: &Broker,
     outcomes: &mut [Result<Made, Refusal>],
-    places: &[(usize, Placement)],
+    places: &[(usize, Vec<Placement>)],
 ) {
     let at = broker.clock.now();
     let mut new = Vec::with_capacity(places.len());
-    for (place, placement) in places {
+    for (place, placed) in places {
         let Ok(made) = &mut outcomes[*place] else { continue };
-        made.id = TopicId(Uuid::new_v4());
         new.push(NewTopic {
             id: made.id,
             name: made.planned.name.clone(),
             replicas_target: made.planned.replicas_target,
-            partitions: vec![placement.clone(); made.planned.partitions],
+            partitions: placed.clone(),
             configs: made.planned.configs.clone().into_iter().collect(),
             at,
         });
