@@ -19,7 +19,7 @@ fn identity(node: i32) -> PeerIdentity {
     }
 }
 
-/// Answers with what it was asked; `wait` never.
+/// Answers with what it was asked; `wait` never, `life` with that of who asks.
 struct Echo;
 
 impl Serve for Echo {
@@ -32,12 +32,13 @@ impl Serve for Echo {
         }
     }
 
-    fn answer(&self, _: PeerIdentity, _: Subject, body: Bytes) -> BoxFuture<'static, Bytes> {
+    fn answer(&self, from: PeerIdentity, _: Subject, body: Bytes) -> BoxFuture<'static, Bytes> {
         Box::pin(async move {
-            if &body[..] == b"wait" {
-                std::future::pending::<()>().await;
+            match &body[..] {
+                b"wait" => std::future::pending().await,
+                b"life" => from.incarnation.to_string().into(),
+                _ => body,
             }
-            body
         })
     }
 
@@ -162,15 +163,15 @@ async fn a_push_that_makes_no_sense_ends_the_connection() {
 async fn another_life_asks_on_another_connection() {
     let (port, _tasks) = server().await;
     let links = Links::new(identity(2));
-    assert_eq!(ask(&links, port, "x").await, Ok("x".into()));
+    assert_eq!(ask(&links, port, "life").await, Ok("1".into()));
     let (at, how) = (("127.0.0.1", port), (Lane::Control, Subject::Raft));
     let hangs = links.ask(at, None, how, "wait".into(), Duration::from_millis(300));
     let (hung, asked) = tokio::join!(hangs, async {
         tokio::task::yield_now().await;
         links.reborn(Incarnation(2));
-        ask(&links, port, "y").await
+        ask(&links, port, "life").await
     });
-    assert_eq!(asked, Ok("y".into()));
+    assert_eq!(asked, Ok("2".into()));
     let Err(CallError::NoAnswer(why)) = hung else { panic!("{hung:?}") };
     assert!(why.contains("within"), "what is under way stays so: {why}");
 }
