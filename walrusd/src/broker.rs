@@ -348,28 +348,6 @@ impl Broker {
         placement::place(&self.nodes(), &request).map(|placed| nodes::placement(&placed))
     }
 
-    /// Where `count` new partitions of a topic begin, the first of them of that number. `salt` is
-    /// the topic's.
-    ///
-    /// # Errors
-    /// [`placement::Refusal`]: no node can take them now.
-    pub fn place_new(
-        &self,
-        (first, count): (PartitionIndex, usize),
-        (target, min_insync): (u8, i64),
-        salt: u64,
-    ) -> Result<Vec<Placement>, placement::Refusal> {
-        let new = placement::NewPartitions {
-            first,
-            count: u16::try_from(count).unwrap_or(u16::MAX),
-            target: usize::from(target).max(1),
-            min_insync: usize::try_from(min_insync).unwrap_or(1),
-            salt,
-        };
-        let placed = placement::create(&self.nodes(), new)?;
-        Ok(placed.iter().map(nodes::placement).collect())
-    }
-
     /// The controller wants the open segment of `epoch`, which this node leads, to be followed by
     /// one elsewhere. False when there is nothing to roll, or a roll is under way.
     pub async fn order_roll(

@@ -79,6 +79,7 @@ mod tests {
             name: "t".into(),
             partitions: 4,
             replicas_target: 3,
+            assigned: Vec::new(),
             configs: BTreeMap::new(),
         };
         let made = Made { id: TopicId(Uuid::max()), planned, replicas: 1 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use walrus_metadata::{AddPartitions, Command, Metadata, Reply as Answer, Topic};
-use walrus_types::{PartitionIndex, limits::TOPIC_PARTITIONS_MAX};
+use walrus_types::limits::TOPIC_PARTITIONS_MAX;
 use walrus_wire::kafka_protocol::{
     error::ResponseError,
     messages::{
@@ -16,8 +16,11 @@ use walrus_wire::kafka_protocol::{
     },
 };
 
-use super::{PARTITIONS_PER_REQUEST_MAX, plan::check_assignments};
-use crate::controller::nodes::salt;
+use super::{
+    PARTITIONS_PER_REQUEST_MAX,
+    place::{self, Wanted},
+    plan::{check_assignments, nodes_of},
+};
 use crate::{
     api::{Head, codes::Refusal},
     broker::Broker,
@@ -73,13 +76,20 @@ async fn grow(
         return Ok(());
     }
     let has = topic.partitions().len();
-    let first = PartitionIndex(i32::try_from(has).expect("few partitions"));
-    let wanted = (topic.replicas_target, broker.view(topic).config.min_insync_replicas);
-    let placed = broker.place_new((first, more), wanted, salt(topic.id));
+    let assigned = asked.assignments.iter().flatten();
+    let assigned: Vec<_> = assigned.map(|one| nodes_of(&one.broker_ids)).collect();
+    let wanted = Wanted {
+        topic: topic.id,
+        has,
+        more,
+        target: topic.replicas_target,
+        min_insync: broker.view(topic).config.min_insync_replicas,
+        assigned: &assigned,
+    };
     let add = AddPartitions {
         topic: topic.id,
         expected: u32::try_from(has).expect("few partitions"),
-        partitions: placed.map_err(|why| Refusal::from(&why))?,
+        partitions: place::place(&broker.nodes(), wanted)?,
         at: broker.clock.now(),
     };
     match broker.raft.propose(&Command::AddPartitions(add)).await? {

@@ -4,22 +4,27 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 use walrus_metadata::{Command, NewTopic, Placement, Reply};
-use walrus_types::{PartitionIndex, TopicId};
+use walrus_replication::placement::Nodes;
+use walrus_types::TopicId;
 use walrus_wire::kafka_protocol::{
     messages::{TopicName, create_topics_request::CreatableTopic},
     protocol::StrBytes,
 };
 
-use super::plan::{Planned, Planner};
-use crate::controller::nodes::salt;
+use super::{
+    place::{self, Wanted},
+    plan::{Planned, Planner},
+};
 use crate::{
     api::codes::Refusal,
     broker::{Broker, TopicView},
 };
 
-/// Topics that travel in one command. With [`super::PARTITIONS_PER_REQUEST_MAX`] it keeps a
-/// command below a megabyte.
+/// Topics that travel in one command.
 const TOPICS_PER_COMMAND_MAX: usize = 100;
+/// Members that the partitions of the topics in one command have together, at about 20 bytes each:
+/// a command stays below a megabyte. A topic alone may have more, and is refused if it is too long.
+const MEMBERS_PER_COMMAND_MAX: usize = 40_000;
 
 /// A topic that was made, or would have been.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,8 +85,9 @@ pub(super) async fn make(
     let target = u8::try_from(config.replication_factor).unwrap_or(1);
     let mut planner = Planner::new(&metadata, config.partitions, target);
     let mut outcomes = Vec::with_capacity(topics.len());
-    let mut placements: BTreeMap<usize, Vec<Placement>> = BTreeMap::new();
+    let mut placed: Vec<Placed> = Vec::new();
     let twice = names_given_twice(topics);
+    let mut nodes = None;
     for (at, topic) in topics.iter().enumerate() {
         let planned = if twice.contains_key(&topic.name) {
             Err(Refusal::invalid("Duplicate topic name."))
@@ -89,20 +95,49 @@ pub(super) async fn make(
             planner.plan(topic)
         };
         outcomes.push(planned.and_then(|planned| {
+            let nodes = nodes.get_or_insert_with(|| broker.nodes());
             let id = TopicId(Uuid::new_v4());
-            let placed = place(broker, id, &planned)?;
-            let replicas = placed.iter().map(|placement| placement.members.len()).max();
-            placements.insert(at, placed);
-            Ok(Made { id, planned, replicas: replicas.unwrap_or(0) })
+            let partitions = place(broker, nodes, id, &planned)?;
+            let replicas = partitions.first().map_or(0, |first| first.members.len());
+            placed.push(Placed { at, id, partitions });
+            Ok(Made { id: TopicId(Uuid::nil()), planned, replicas })
         }));
     }
     if !validate_only {
-        let all: Vec<(usize, Vec<Placement>)> = placements.into_iter().collect();
-        for some in all.chunks(TOPICS_PER_COMMAND_MAX) {
+        for some in commands(placed) {
             propose(broker, &mut outcomes, some).await;
         }
     }
     outcomes
+}
+
+/// A topic that is to be made: its place in the request, and where its partitions go.
+struct Placed {
+    at: usize,
+    id: TopicId,
+    partitions: Vec<Placement>,
+}
+
+/// As many as fit into one command each.
+fn commands(placed: Vec<Placed>) -> Vec<Vec<Placed>> {
+    let mut commands: Vec<Vec<Placed>> = Vec::new();
+    let mut members = 0;
+    for topic in placed {
+        let more: usize = topic.partitions.iter().map(|one| one.members.len()).sum();
+        members += more;
+        match commands.last_mut() {
+            Some(last)
+                if last.len() < TOPICS_PER_COMMAND_MAX && members <= MEMBERS_PER_COMMAND_MAX =>
+            {
+                last.push(topic);
+            }
+            _ => {
+                members = more;
+                commands.push(vec![topic]);
+            }
+        }
+    }
+    commands
 }
 
 /// Kafka makes none of those that are named alike.
@@ -115,44 +150,54 @@ fn names_given_twice(topics: &[CreatableTopic]) -> BTreeMap<&TopicName, usize> {
     times
 }
 
-fn place(broker: &Broker, id: TopicId, planned: &Planned) -> Result<Vec<Placement>, Refusal> {
-    let min_insync = broker.topic_defaults().with(&planned.configs).min_insync_replicas;
-    let which = (PartitionIndex(0), planned.partitions);
-    let wanted = (planned.replicas_target, min_insync);
-    broker.place_new(which, wanted, salt(id)).map_err(|why| Refusal::from(&why))
+fn place(
+    broker: &Broker,
+    nodes: &Nodes,
+    topic: TopicId,
+    planned: &Planned,
+) -> Result<Vec<Placement>, Refusal> {
+    let config = broker.topic_defaults().with(&planned.configs);
+    let wanted = Wanted {
+        topic,
+        has: 0,
+        more: planned.partitions,
+        target: planned.replicas_target,
+        min_insync: config.min_insync_replicas,
+        assigned: &planned.assigned,
+    };
+    place::place(nodes, wanted)
 }
 
-/// Proposes the topics at these places of the request, and puts down what became of them.
-async fn propose(
-    broker: &Broker,
-    outcomes: &mut [Result<Made, Refusal>],
-    places: &[(usize, Vec<Placement>)],
-) {
-    let at = broker.clock.now();
-    let mut new = Vec::with_capacity(places.len());
-    for (place, placed) in places {
-        let Ok(made) = &mut outcomes[*place] else { continue };
+/// Proposes these topics, and puts down what became of them.
+async fn propose(broker: &Broker, outcomes: &mut [Result<Made, Refusal>], placed: Vec<Placed>) {
+    let now = broker.clock.now();
+    let mut places = Vec::with_capacity(placed.len());
+    let mut new = Vec::with_capacity(placed.len());
+    for Placed { at, id, partitions } in placed {
+        let Ok(made) = &mut outcomes[at] else { continue };
+        made.id = id;
+        places.push(at);
         new.push(NewTopic {
-            id: made.id,
+            id,
             name: made.planned.name.clone(),
             replicas_target: made.planned.replicas_target,
-            partitions: placed.clone(),
+            partitions,
             configs: made.planned.configs.clone().into_iter().collect(),
-            at,
+            at: now,
         });
     }
     let created = match broker.raft.propose(&Command::CreateTopics(new)).await {
         Ok(Reply::TopicsCreated(created)) => created,
         Ok(other) => {
             let refusal = Refusal::unexpected(&other);
-            return places.iter().for_each(|(place, _)| outcomes[*place] = Err(refusal.clone()));
+            return places.iter().for_each(|place| outcomes[*place] = Err(refusal.clone()));
         }
         Err(why) => {
             let refusal = Refusal::from(why);
-            return places.iter().for_each(|(place, _)| outcomes[*place] = Err(refusal.clone()));
+            return places.iter().for_each(|place| outcomes[*place] = Err(refusal.clone()));
         }
     };
-    for ((place, _), created) in places.iter().zip(created) {
+    for (place, created) in places.iter().zip(created) {
         if let Err(refusal) = created {
             outcomes[*place] = Err(refusal.into());
         }
@@ -162,6 +207,26 @@ async fn propose(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn topics_travel_together_as_far_as_a_command_carries_them() {
+        let topic = |at: usize, partitions: usize, members: usize| {
+            let one = crate::api::world::placement();
+            let one = Placement { members: vec![one.members[0]; members], ..one };
+            Placed { at, id: TopicId(Uuid::nil()), partitions: vec![one; partitions] }
+        };
+        let sizes = |topics: Vec<Placed>| -> Vec<usize> {
+            let commands = commands(topics);
+            let order: Vec<usize> = commands.iter().flatten().map(|topic| topic.at).collect();
+            assert!(order.is_sorted(), "{order:?}");
+            commands.iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(Vec::new()), Vec::<usize>::new());
+        assert_eq!(sizes((0..250).map(|at| topic(at, 1, 1)).collect()), [100, 100, 50]);
+        let large = vec![topic(0, 9_000, 3), topic(1, 4_000, 3), topic(2, 400, 3), topic(3, 1, 1)];
+        assert_eq!(sizes(large), [2, 2]);
+        assert_eq!(sizes(vec![topic(0, 10_000, 9), topic(1, 1, 1)]), [1, 1]);
+    }
 
     #[test]
     fn a_name_that_is_given_twice_is_found_however_far_apart() {

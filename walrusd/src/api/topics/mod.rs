@@ -3,13 +3,14 @@
 //! A request is judged here with Kafka's rules and words, against this node's copy of the
 //! metadata; the metadata judges it again when the command is applied, so what changed in between
 //! is a refusal and no harm. Where to read next: `plan.rs` for what a new topic may be, `make.rs`
-//! for how it is made.
+//! for how it is made, `place.rs` for where.
 
 mod create;
 mod delete;
 mod grow;
 mod make;
 mod names;
+mod place;
 mod plan;
 
 pub use self::{

@@ -33,6 +33,8 @@ pub(super) struct Planned {
     pub(super) partitions: usize,
     /// What is kept as the topic's target, whatever is alive.
     pub(super) replicas_target: u8,
+    /// The nodes of each partition, if the client chose them.
+    pub(super) assigned: Vec<Vec<NodeId>>,
     pub(super) configs: BTreeMap<String, String>,
 }
 
@@ -72,7 +74,10 @@ impl<'a> Planner<'a> {
             self.assigned(topic)?
         };
         self.reserve(partitions)?;
-        Ok(Planned { name: name.to_owned(), partitions, replicas_target, configs })
+        let mut assigned: Vec<_> = topic.assignments.iter().collect();
+        assigned.sort_by_key(|one| one.partition_index);
+        let assigned = assigned.into_iter().map(|one| nodes_of(&one.broker_ids)).collect();
+        Ok(Planned { name: name.to_owned(), partitions, replicas_target, assigned, configs })
     }
 
     fn partitions(&self, given: i32) -> Result<usize, Refusal> {
@@ -93,11 +98,15 @@ impl<'a> Planner<'a> {
             let why = "Replication factor must be larger than 0, or -1 to use the default value.";
             return Err(refuse(why.into()));
         }
-        let alive = alive(self.metadata).count();
+        // Those that drain are given something only when there is nobody else.
+        let able = match self.metadata.active_total() {
+            0 => alive(self.metadata).count(),
+            active => active,
+        };
         match u8::try_from(given) {
-            Ok(target) if usize::from(target) <= alive => Ok(target),
+            Ok(target) if usize::from(target) <= able => Ok(target),
             _ => Err(refuse(format!(
-                "The target replication factor of {given} cannot be reached because only {alive} \
+                "The target replication factor of {given} cannot be reached because only {able} \
                  broker(s) are registered. With -1 a topic grows to the cluster's target of {} \
                  when nodes join.",
                 self.replicas_default
@@ -181,8 +190,12 @@ pub(super) fn alive(metadata: &Metadata) -> impl Iterator<Item = NodeId> {
         .map(|(id, _)| *id)
 }
 
-/// Judges the brokers that a request names for each partition; answers how many each has. With
-/// one node a sound assignment leaves no choice, so it is not kept.
+/// The nodes that a request names for one partition.
+pub(super) fn nodes_of(brokers: &[BrokerId]) -> Vec<NodeId> {
+    brokers.iter().map(|broker| NodeId(broker.0)).collect()
+}
+
+/// Judges the brokers that a request names for each partition; answers how many each has.
 pub(super) fn check_assignments<'r>(
     lists: impl Iterator<Item = &'r [BrokerId]>,
     metadata: &Metadata,

@@ -62,6 +62,8 @@ fn names_are_new_legal_and_tell_apart() {
 fn assignments_name_each_partition_once_and_brokers_that_are_there() {
     check(&assigned(&[(0, &[1])]), Ok((1, 1)));
     check(&assigned(&[(1, &[1]), (0, &[1]), (2, &[1])]), Ok((3, 1)));
+    let kept = plan(&assigned(&[(1, &[1]), (0, &[1])])).unwrap().assigned;
+    assert_eq!(kept, [[NodeId(1)], [NodeId(1)]]);
     let refused = Err(ResponseError::InvalidReplicaAssignment);
     check(&assigned(&[(1, &[1])]), refused);
     check(&assigned(&[(0, &[1]), (2, &[1])]), refused);
