@@ -4,16 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use tokio::sync::watch;
-use walrus_metadata::{Address, Command, Metadata, Reason, Reply, Topic};
+use tokio::{sync::watch, time::timeout};
+use tracing::{debug, info};
+use walrus_metadata::{Address, Command, Metadata, Reply, Topic};
 use walrus_raft::{Lane, Leadership, ProposeError, RaftId};
 use walrus_replication::{
-    Held, Member, RollReason, UptimeMs, liveness::Beat, placement::LeaderPolicy, seal::Report,
+    Held, Member, UptimeMs, liveness::Beat, placement::LeaderPolicy, seal::Report,
 };
 use walrus_types::{NodeId, SegmentId, StorageId, TimestampMs};
 
 use super::{
-    ControllerState, beat,
+    ControllerState,
+    balance::roll_reason,
+    beat,
     cluster::{Chore, Cluster, Copying, Fencing, TopicTerms},
     messages::{self, BeatReply, BeatRequest, Orders},
     watch as reign,
@@ -30,11 +33,13 @@ const BEAT_MAX: Duration = Duration::from_millis(500);
 const FENCE_MAX: Duration = Duration::from_secs(10);
 /// How long a member may take to copy a suffix.
 const COPY_MAX: Duration = Duration::from_secs(30);
+/// How long a node that stops waits for another one to be the controller.
+const HAND_OVER_MAX: Duration = Duration::from_millis(500);
 /// How long a leader may take to take orders.
 const ORDER_MAX: Duration = Duration::from_secs(5);
 
 /// Beats, and is the controller whenever this node leads the metadata group, until the broker
-/// stops.
+/// stops; then another node is, at once.
 pub async fn run(broker: Arc<Broker>) {
     let state = Arc::clone(&broker.controller);
     let world = Arc::new(World(Arc::clone(&broker)));
@@ -42,6 +47,29 @@ pub async fn run(broker: Arc<Broker>) {
         () = beat::run(Arc::clone(&world)) => {}
         () = reign::run(world, state) => {}
         () = broker.draining() => {}
+    }
+    hand_over(&broker).await;
+}
+
+/// Has the voter that is furthest lead the metadata group, if this node does.
+async fn hand_over(broker: &Broker) {
+    let (group, me) = (broker.raft.group(), RaftId::from(broker.identity.storage));
+    if !group.leads() {
+        return;
+    }
+    let members = group.members();
+    let heirs = members.iter().filter(|member| member.votes && member.id != me);
+    let Some(heir) = heirs.min_by_key(|member| member.lag_entries.unwrap_or(u64::MAX)) else {
+        return;
+    };
+    let mut leadership = broker.raft.leadership();
+    if let Err(why) = group.transfer(heir.id).await {
+        debug!(%why, "the metadata group elects another leader by itself");
+        return;
+    }
+    let led = timeout(HAND_OVER_MAX, leadership.wait_for(|now| !now.here && now.leader.is_some()));
+    if led.await.is_ok() {
+        info!(to = %heir.peer.node, "another node is the controller");
     }
 }
 
@@ -97,7 +125,12 @@ impl Cluster for World {
         let min_insync = self.0.view(topic).config.min_insync_replicas;
         TopicTerms {
             min_insync: usize::try_from(min_insync).unwrap_or(1),
-            policy: LeaderPolicy::LeastLoaded,
+            // A coordinator that moves disturbs all its groups.
+            policy: if topic.name.starts_with("__") {
+                LeaderPolicy::Keep
+            } else {
+                LeaderPolicy::LeastLoaded
+            },
             lax: false,
         }
     }
@@ -160,10 +193,14 @@ impl Cluster for World {
 
     async fn beat(&self, leader: RaftId) -> Result<BeatReply, String> {
         let broker = &self.0;
+        let flushes =
+            [broker.store.stats().wal.oldest_flush_age, broker.raft.wal_stats().oldest_flush_age];
+        let flush_age = flushes.into_iter().flatten().max().unwrap_or_default();
         let beat = Beat {
             incarnation: broker.identity.incarnation,
             applied: broker.metadata().applied(),
-            ..Beat::default()
+            flush_age_ms: u64::try_from(flush_age.as_millis()).unwrap_or(u64::MAX),
+            unreachable: Vec::new(),
         };
         let body = messages::encode(&BeatRequest { node: broker.identity.node, beat });
         if StorageId::from(leader) == broker.identity.storage {
@@ -244,14 +281,9 @@ impl node::Orders for Obeys {
 
 async fn carry_out(broker: &Arc<Broker>, orders: Orders) {
     for order in orders.0 {
-        let reason = match order.reason {
-            Reason::Balance => RollReason::Balance,
-            Reason::Drain => RollReason::Drain,
-            Reason::Operator => RollReason::Operator,
-            _ => RollReason::Reshape,
-        };
+        let reason = roll_reason(order.reason);
         let of = (order.partition, order.epoch);
         let begun = broker.order_roll(of, reason, order.placement).await;
-        tracing::debug!(partition = %order.partition, %reason, begun, "the controller ordered a roll");
+        debug!(partition = %order.partition, %reason, begun, "the controller ordered a roll");
     }
 }

@@ -11,7 +11,8 @@
 use walrus_types::{Epoch, NodeId, TopicPartition};
 
 use super::{
-    Join, Lead, LeaderPolicy, Leave, Nodes, Occasion, Placed, Previous, Request, Why, place, placed,
+    Join, Lead, LeaderPolicy, Leave, Node, Nodes, Occasion, Placed, Previous, Request, Why, place,
+    placed,
 };
 use crate::{
     cursors::{Member, write_quorum},
@@ -154,12 +155,19 @@ impl Plan<'_> {
             if next > have {
                 self.make(at, placed, Cause::Widen { have, next });
             } else if placed.members != segment.members
-                || placed.leader.node != segment.leader
                 || placed.w != segment.w
+                || (placed.leader.node != segment.leader && !self.may_keep(&segment))
             {
                 self.make(at, placed, Cause::Reshape);
             }
         }
+    }
+
+    /// Whether a leader may keep its lease. One that waits for leases keeps those that it has.
+    fn may_keep(&self, segment: &LedSegment<'_>) -> bool {
+        let members: Vec<NodeId> = segment.members.iter().map(|member| member.node).collect();
+        self.nodes.get(segment.leader).is_some_and(Node::takes_segments)
+            && self.nodes.cut(segment.leader, &members) == 0
     }
 
     /// Whether nothing is to be mended: quick, for it is asked of every segment in every round.

@@ -152,6 +152,8 @@ fn a_balanced_cluster_is_left_alone() {
         let mut away = Cluster::of("1 2 3 4", 32, 3, salt);
         away.all = nodes("1 2 3 4:fenced=9");
         assert_eq!(away.moves(9), [], "it may be back in a moment");
+        away.all = nodes("1 2:waits 3 4:fenced=9");
+        assert_eq!(away.moves(9), [], "who waits for leases keeps those that it has");
     }
 }
 
