@@ -29,10 +29,7 @@ mod table;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -79,7 +76,7 @@ pub struct Replicas {
     store: Store,
     metadata: watch::Receiver<Arc<Metadata>>,
     me: Member,
-    incarnation: AtomicU64,
+    incarnation: Incarnation,
     sources: Arc<dyn Sources>,
     unclean_stop: bool,
     /// Held for reading while a batch is judged and stored, and for writing while a fence is
@@ -106,7 +103,7 @@ impl Replicas {
             store,
             metadata,
             me,
-            incarnation: AtomicU64::new(incarnation.0),
+            incarnation,
             sources,
             unclean_stop,
             fences,
@@ -125,12 +122,6 @@ impl Replicas {
         let _there = self.own.set(own);
     }
 
-    /// A new life of this node leads from now on. What the one before led was adopted, or is
-    /// opened like any other segment.
-    pub fn begin_life(&self, incarnation: Incarnation) {
-        self.incarnation.store(incarnation.0, Ordering::Release);
-    }
-
     /// Ends what is under way. What is not finished is found again at the next start.
     pub async fn stop(&self) {
         self.jobs.stop().await;
@@ -138,8 +129,7 @@ impl Replicas {
 
     /// This life of this node.
     fn own_life(&self) -> Writer {
-        let incarnation = Incarnation(self.incarnation.load(Ordering::Acquire));
-        Writer { node: self.me.node, incarnation }
+        Writer { node: self.me.node, incarnation: self.incarnation }
     }
 
     fn state(&self) -> Arc<Metadata> {

@@ -76,7 +76,7 @@ impl Replicas {
 
     /// The newest table that was written at a seal, and what was sealed after it: as long as all
     /// of that is here.
-    fn table_on_disk(
+    pub(super) fn table_on_disk(
         &self,
         id: TopicPartition,
         chain: &Chain,
@@ -91,7 +91,9 @@ impl Replicas {
             let (key, sealed) = before(chain, next)?;
             let segment = SegmentId { partition: id, base: key.base, epoch: key.epoch };
             let segment = self.store.segment(segment);
-            if !self.holds(sealed) || !segment.is_sealed().ok()? {
+            // Whether the file says that it is sealed does not matter: the end is decided, and what
+            // is here below it is what was written.
+            if !self.holds(sealed) || segment.end().ok()? < sealed.end {
                 return None;
             }
             if let Some(table) = read_state(&segment, sealed.end) {
@@ -106,7 +108,7 @@ impl Replicas {
                 return None;
             }
         }
-        Some(table)
+        (table.end() == base).then_some(table)
     }
 
     /// The table at the end of a segment that is whole here and was never taught one.
@@ -121,7 +123,7 @@ impl Replicas {
         let built = blocking(move || {
             let mut table = replicas.producers_at(id, base)?;
             feed(&mut table, fed.segment(), (end, end)).ok()?;
-            Some(table)
+            (table.end() == end).then_some(table)
         });
         let built = built.await.ok().flatten();
         drop(turn);
@@ -149,6 +151,8 @@ impl Replicas {
         let (id, base) = (replica.partition(), replica.id().base);
         let mut pause = LOOK_AGAIN_MIN;
         while replica.lacks_producers() {
+            // Its topic may have been deleted.
+            self.settle(&replica);
             // One that is sealed gets its table when it is finished. What a restart found cannot
             // be told to be committed before the leader says so, and a table remembers all that
             // is not.

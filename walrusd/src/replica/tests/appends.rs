@@ -1,3 +1,4 @@
+use futures::FutureExt as _;
 use walrus_replication::{Append, ProducerTable, Refusal, seal::Report};
 use walrus_storage::{
     disk::SimDisk,
@@ -7,9 +8,10 @@ use walrus_types::ProducerId;
 
 use super::{super::*, world::*};
 use crate::peer::{
-    append::{AppendAnswer, AppendMessage, decode_answers},
+    append::{AnswerMessage, AppendAnswer, AppendMessage, decode_answers},
     server::Back,
 };
+use crate::replica::messages::{FenceRequest, ReadRequest};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_is_answered_when_it_is_durable_and_one_that_is_there_at_once() {
@@ -200,6 +202,47 @@ async fn nothing_is_answered_before_the_flush_and_then_on_the_connection_that_th
     assert_eq!(at(answers.last().unwrap()), (4, 4));
     assert!(lost.take().unwrap().is_empty(), "nobody listens there");
     drop(slow.world);
+}
+
+#[tokio::test]
+async fn a_vote_waits_for_the_flush_of_what_was_accepted_and_others_are_given_no_more() {
+    let mut slow = Slow::new(config()).await;
+    let back = Back::default();
+    slow.push(0, true, &back);
+    slow.flush();
+    slow.push(2, true, &back);
+    let wanted = ReadRequest {
+        segment: segment(0, 1),
+        storage: disk(2),
+        from: Offset(0),
+        to: Offset(10),
+        bytes_max: 1 << 20,
+    };
+    assert_eq!(slow.replicas.read(wanted).await.unwrap(), batch_of(0, 2, 1));
+    slow.world.fence_in_metadata(life(1, 1));
+    let request = FenceRequest {
+        fenced: life(1, 1),
+        index: slow.world.metadata.applied(),
+        segments: vec![segment(0, 1)],
+    };
+    let replicas = Arc::clone(&slow.replicas);
+    let fencing = replicas.fence(request);
+    tokio::pin!(fencing);
+    assert!(fencing.as_mut().now_or_never().is_none(), "nothing was flushed yet");
+    assert!(!slow.replicas.fences.read().covers_durably(life(1, 1)));
+    drop(back.take());
+    slow.push(4, true, &back);
+    let refused = decode_answers(&back.take().unwrap()).unwrap();
+    assert!(
+        matches!(
+            refused[..],
+            [AnswerMessage { answer: AppendAnswer::Refused { refusal: Refusal::Fenced, .. }, .. }]
+        ),
+        "the fence counts at once: {refused:?}"
+    );
+    slow.flush();
+    let reports = fencing.await.unwrap().reports;
+    assert!(matches!(reports[0].1, Report::Held(held) if held.end == Offset(4)), "{reports:?}");
 }
 
 #[tokio::test]

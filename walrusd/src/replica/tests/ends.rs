@@ -202,6 +202,21 @@ async fn others_are_given_what_is_decided_or_durable_and_only_from_the_disk_they
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_that_has_its_end_gives_a_table_whether_its_file_is_sealed_or_not() {
+    let mut world = World::new();
+    world.node(2).feed((0, 12), 12).await;
+    world.kill(2).await;
+    // Nobody was told of the end, and what follows is led here.
+    world.forced(10);
+    world.start(2);
+    let replicas = &world.node(2).replicas;
+    let chain = replicas.chain(P).unwrap();
+    assert_eq!(sequences(&replicas.table_on_disk(P, &chain, Offset(10)).unwrap()), [0, 2, 4, 6, 8]);
+    let other = &world.node(3).replicas;
+    assert!(other.table_on_disk(P, &chain, Offset(10)).is_none(), "it has none of it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_is_not_here_is_asked_of_those_who_have_it() {
     let mut world = World::new();
     world.node(2).feed((0, 8), 8).await;
