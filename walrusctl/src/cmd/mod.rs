@@ -1,0 +1,67 @@
+//! The commands, one file for each noun.
+
+mod cluster;
+mod node;
+mod raft;
+mod rollover;
+mod segment;
+
+use walrus_admin::{
+    ApiError,
+    client::Client,
+    node::{NodeList, NodeState},
+};
+use walrus_types::NodeId;
+
+use crate::{
+    cli::{Command, Node, Raft, Segment},
+    failure::Failure,
+    man,
+    out::Console,
+};
+
+/// Does what was asked.
+///
+/// # Errors
+/// It could not be done.
+pub async fn run(command: Command, client: &Client, console: &Console) -> Result<(), Failure> {
+    match command {
+        Command::Cluster { verb } => cluster::run(verb, client, console).await,
+        Command::Node { verb: Node::List { all } } => node::list(client, console, all).await,
+        Command::Node { verb } => node::change(verb, client, console).await,
+        Command::Rollover(what) => rollover::run(what, client, console).await,
+        Command::Segment { verb: Segment::Chain { partition, limit } } => {
+            segment::chain(client, console, &partition, limit).await
+        }
+        Command::Raft { verb: Raft::Status } => raft::status(client, console).await,
+        Command::Raft { verb: Raft::Transfer { node, consent, follow } } => {
+            raft::transfer(client, console, node, consent, follow).await
+        }
+        Command::Man { dir } => man::write(dir.as_deref(), console),
+    }
+}
+
+/// The first of what stands against a change.
+fn refused(refusals: &[ApiError]) -> Result<(), Failure> {
+    refusals.first().map_or(Ok(()), |first| Err(first.clone().into()))
+}
+
+/// Tells what a change comes to.
+fn tell_plan(console: &Console, effects: &[String], warnings: &[String]) {
+    for effect in effects {
+        console.note(format_args!("  {effect}"));
+    }
+    for warning in warnings {
+        console.note(format_args!("  warning: {warning}"));
+    }
+}
+
+/// Where nodes are asked, by their numbers. Nodes that nobody can be sent to are left out.
+async fn addresses(client: &Client) -> Result<Vec<(NodeId, walrus_admin::Endpoint)>, Failure> {
+    client.meet().await;
+    let list: NodeList = client.get("/v1/nodes").await?;
+    let there = list.items.iter().filter(|node| node.state != NodeState::Removed);
+    let known = there
+        .filter_map(|node| Some((node.node, client.address(node.node, &node.addresses.admin)?)));
+    Ok(known.collect())
+}
