@@ -71,10 +71,12 @@ impl Replicas {
     /// before the first has stopped whoever writes them.
     async fn make_durable(self: &Arc<Self>, fenced: Writer) -> Result<(), String> {
         let _alone = self.fencing.lock().await;
-        self.fences.write().fence(fenced);
         let own = self.own_life();
         let is_own = fenced.node == own.node && fenced.incarnation >= own.incarnation;
+        // Before the fence is known here: with it anybody may open what the own life leads from
+        // what the disk has, while that may still be written.
         let adopted = if is_own { self.adopt_own() } else { Vec::new() };
+        self.fences.write().fence(fenced);
         if adopted.is_empty() {
             return self.flush_behind().await;
         }

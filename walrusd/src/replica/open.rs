@@ -120,7 +120,7 @@ impl Replicas {
         slot.check_readable()?;
         let opening = slot.cell.get_or_try_init(|| async {
             let replicas = Arc::clone(self);
-            let built = blocking(move || replicas.build(id, Wait::Allowed)).await;
+            let built = blocking(move || replicas.build(id)).await;
             built.map_err(|why| OpenError::Unreadable(why.into()))?
         });
         let replica = match opening.await {
@@ -145,7 +145,7 @@ impl Replicas {
         if let Some(replica) = slot.replica() {
             return Some(replica);
         }
-        let Ok(replica) = self.build(id, Wait::No) else {
+        let Ok(replica) = self.build(id) else {
             self.remove_empty(id);
             return None;
         };
@@ -178,7 +178,7 @@ impl Replicas {
     }
 
     /// The record and the writer of a segment that this node keeps.
-    fn may_open(&self, id: SegmentId) -> Result<(Writer, OpenSegment), OpenError> {
+    pub(super) fn may_open(&self, id: SegmentId) -> Result<(Writer, OpenSegment), OpenError> {
         let chain = self.chain(id.partition);
         match standing(chain.as_deref(), id) {
             Standing::Open(open) => {
@@ -214,8 +214,9 @@ impl Replicas {
         sealed.members.contains(&me)
     }
 
-    /// Builds the replica out of what the disk has. Changes nothing.
-    fn build(self: &Arc<Self>, id: SegmentId, wait: Wait) -> Result<Arc<Replica>, OpenError> {
+    /// Builds the replica out of what the disk has. Changes nothing. May wait for the disk, unless
+    /// that has nothing.
+    fn build(self: &Arc<Self>, id: SegmentId) -> Result<Arc<Replica>, OpenError> {
         let (writer, record) = self.may_open(id)?;
         let segment = self.store.segment(id);
         let has = if record.members.contains(&self.me) {
@@ -229,17 +230,8 @@ impl Replicas {
             OnDisk::nothing(id.base)
         };
         // What lies between base and end is fed later, when it is known how much is committed.
-        let producers = if has.end == id.base { self.table_before(id, wait) } else { None };
+        let producers = if has.end == id.base { self.table_before(id) } else { None };
         let decider = ReplicaSegment::open(self.me, writer, &record, has, producers);
         Ok(Replica::new(id, segment, decider, Arc::downgrade(self)))
     }
-}
-
-/// Whether the disk may be waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// On a thread for it.
-    Allowed,
-    /// Somebody waits.
-    No,
 }

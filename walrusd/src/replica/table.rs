@@ -18,7 +18,6 @@ use super::{
     copy::peer_address,
     jobs::blocking,
     messages::{ProducersRequest, Wanted},
-    open::Wait,
     segment::Replica,
 };
 
@@ -57,17 +56,12 @@ impl Replicas {
         self.ask_for_table(id, base).await
     }
 
-    /// The table for a segment that begins with nothing.
-    pub(super) fn table_before(&self, id: SegmentId, wait: Wait) -> Option<ProducerTable> {
-        let (partition, base) = (id.partition, id.base);
-        if let Some(table) = self.table_in_memory(partition, base) {
-            return Some(table);
-        }
-        let chain = self.chain(partition)?;
-        match wait {
-            Wait::Allowed => self.table_on_disk(partition, &chain, base),
-            Wait::No => is_first(&chain, base).then(|| ProducerTable::starting_at(base)),
-        }
+    /// The table for a segment that begins with nothing, if it can be had without the disk.
+    pub(super) fn table_before(&self, id: SegmentId) -> Option<ProducerTable> {
+        self.table_in_memory(id.partition, id.base).or_else(|| {
+            let chain = self.chain(id.partition)?;
+            is_first(&chain, id.base).then(|| ProducerTable::starting_at(id.base))
+        })
     }
 
     fn table_in_memory(&self, id: TopicPartition, base: Offset) -> Option<ProducerTable> {

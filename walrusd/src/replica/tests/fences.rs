@@ -132,11 +132,15 @@ async fn a_controller_has_a_suffix_copied_between_fenced_members() {
 /// Leads a segment in memory and in a store, as the node's own life does.
 struct Own {
     led: parking_lot::Mutex<Option<(PartitionLeader, Arc<Segment>)>>,
+    replicas: std::sync::Weak<Replicas>,
 }
 
 impl OwnLead for Own {
     fn fenced(&self) -> Vec<(TopicPartition, ReplicaSegment, Arc<Segment>)> {
         let Some((mut leader, segment)) = self.led.lock().take() else { return Vec::new() };
+        // Until the very end of it nobody may take the disk's word for what is there.
+        let replicas = self.replicas.upgrade().unwrap();
+        assert_eq!(replicas.may_open(segment.id()).map(|_| ()), Err(OpenError::Led));
         leader.fenced();
         vec![(P, leader.into_member(life(1, 1)), segment)]
     }
@@ -159,7 +163,8 @@ async fn a_fenced_leader_votes_with_all_that_it_wrote_and_is_a_member_from_then_
         // Nobody tells the leader of these flushes any more.
         stored.append(batch_of(at, 2, 1), Box::new(|_| {})).unwrap();
     }
-    node.replicas.set_own(Arc::new(Own { led: parking_lot::Mutex::new(Some((leader, stored))) }));
+    let led = parking_lot::Mutex::new(Some((leader, stored)));
+    node.replicas.set_own(Arc::new(Own { led, replicas: Arc::downgrade(&node.replicas) }));
     let unfenced = node.replicas.replica(segment(0, 1)).await;
     assert_eq!(unfenced.map(|_| ()), Err(OpenError::Led), "it is led here");
     world.fence_in_metadata(life(1, 1));
