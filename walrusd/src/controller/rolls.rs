@@ -8,7 +8,7 @@ use walrus_replication::{
     placement::{Nodes, Occasion, Previous, Refusal, Request, place},
     seal::{Orphan, Outcome, SealDecision},
 };
-use walrus_types::{NodeId, SegmentId, TimestampMs, TopicPartition};
+use walrus_types::{NodeId, Offset, SegmentId, TimestampMs, TopicPartition};
 
 use super::{
     cluster::TopicTerms,
@@ -44,6 +44,13 @@ pub fn orphan(id: TopicPartition, partition: &Partition, topic: &Topic, lax: boo
     }
 }
 
+/// An operator had a segment sealed without enough votes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByHand {
+    /// The greatest end of it that anybody is known to have seen.
+    pub seen: Option<Offset>,
+}
+
 /// Places the successor of a segment whose end is decided, and counts it in `nodes`.
 ///
 /// # Errors
@@ -51,7 +58,7 @@ pub fn orphan(id: TopicPartition, partition: &Partition, topic: &Topic, lax: boo
 pub fn forced(
     metadata: &Metadata,
     nodes: &mut Nodes,
-    decision: &SealDecision,
+    (decision, by_hand): (&SealDecision, Option<ByHand>),
     terms: impl Fn(&Arc<Topic>) -> TopicTerms,
     at: TimestampMs,
 ) -> Result<Roll, NoRoll> {
@@ -76,24 +83,34 @@ pub fn forced(
     };
     let placed = place(nodes, &request).map_err(NoRoll::NoPlace)?;
     nodes.count(&placed, &before);
-    Ok(roll(decision, placement(&placed), at))
+    Ok(roll((decision, by_hand), placement(&placed), at))
 }
 
-fn roll(decision: &SealDecision, next: Placement, at: TimestampMs) -> Roll {
+fn roll(
+    (decision, by_hand): (&SealDecision, Option<ByHand>),
+    next: Placement,
+    at: TimestampMs,
+) -> Roll {
     let SealDecision { segment, end, bytes, max_timestamp, .. } = *decision;
     let holders = |of: &[Member]| of.iter().map(|member| stored(*member)).collect();
     let coverage = match decision.may_lack_from {
-        Some(_) => Coverage::Lossy { holders: holders(&decision.holders), seen: end },
+        Some(_) => {
+            let seen = by_hand.and_then(|by_hand| by_hand.seen).unwrap_or(end).max(end);
+            Coverage::Lossy { holders: holders(&decision.holders), seen }
+        }
         None if decision.short => Coverage::Narrow(holders(&decision.holders)),
         None => Coverage::Quorum,
     };
+    // One that became safe while it was waited for is no unsafe seal.
+    let by_hand = by_hand.is_some() && decision.may_lack_from.is_some();
+    let reason = if by_hand { Reason::Unsafe } else { Reason::Failover };
     Roll {
         partition: segment.partition,
         expected: segment.epoch,
         sealed: SealedAt { end, bytes, max_timestamp },
         coverage,
         next,
-        reason: Reason::Failover,
+        reason,
         at,
     }
 }
@@ -131,7 +148,7 @@ mod tests {
 
     use walrus_metadata::{Command, Reply};
     use walrus_replication::placement::LeaderPolicy;
-    use walrus_types::{Epoch, Offset};
+    use walrus_types::Epoch;
 
     use super::*;
     use crate::controller::{fake, nodes};
@@ -172,7 +189,7 @@ mod tests {
             let mut metadata = fenced(3, 1);
             let mut nodes = nodes::nodes(&metadata, &BTreeMap::new(), fake::NOW);
             let decision = decision(&metadata, 0, 7, holders);
-            let roll = forced(&metadata, &mut nodes, &decision, terms, fake::NOW).unwrap();
+            let roll = forced(&metadata, &mut nodes, (&decision, None), terms, fake::NOW).unwrap();
             assert!(format!("{:?}", roll.coverage).starts_with(coverage), "{roll:?}");
             assert_eq!(propose(&mut metadata, vec![roll.clone()]), [true]);
             let now = outcome(&metadata, decision.segment, Some(&roll));
@@ -188,7 +205,7 @@ mod tests {
         let mut nodes = nodes::nodes(&metadata, &BTreeMap::new(), fake::NOW);
         let decision =
             SealDecision { may_lack_from: Some(Offset(7)), ..decision(&metadata, 0, 7, &[2]) };
-        let roll = forced(&metadata, &mut nodes, &decision, terms, fake::NOW).unwrap();
+        let roll = forced(&metadata, &mut nodes, (&decision, None), terms, fake::NOW).unwrap();
         assert_eq!(propose(&mut metadata, vec![roll]), [true]);
         let partition = metadata.partition(decision.segment.partition).unwrap();
         assert_eq!(partition.losses().len(), 1);
@@ -201,7 +218,7 @@ mod tests {
         let mut led: BTreeMap<NodeId, u32> = BTreeMap::new();
         for partition in 0..40 {
             let decision = decision(&metadata, partition, 7, &[2, 3]);
-            let roll = forced(&metadata, &mut nodes, &decision, terms, fake::NOW).unwrap();
+            let roll = forced(&metadata, &mut nodes, (&decision, None), terms, fake::NOW).unwrap();
             *led.entry(roll.next.leader.node).or_default() += 1;
         }
         assert_eq!(led, BTreeMap::from([(NodeId(2), 20), (NodeId(3), 20)]));
@@ -214,12 +231,12 @@ mod tests {
         assert_eq!(outcome(&metadata, id, None), None);
         let mut nodes = nodes::nodes(&metadata, &BTreeMap::new(), fake::NOW);
         let ours = decision(&metadata, 0, 7, &[2, 3]);
-        let ours = forced(&metadata, &mut nodes, &ours, terms, fake::NOW).unwrap();
+        let ours = forced(&metadata, &mut nodes, (&ours, None), terms, fake::NOW).unwrap();
         let mut other = ours.clone();
         other.sealed.end = Offset(9);
         assert_eq!(propose(&mut metadata, vec![other]), [true]);
         assert_eq!(outcome(&metadata, id, Some(&ours)), Some(Outcome::OtherEpoch));
-        let late = forced(&metadata, &mut nodes, &decision_of(id), terms, fake::NOW);
+        let late = forced(&metadata, &mut nodes, (&decision_of(id), None), terms, fake::NOW);
         assert_eq!(late, Err(NoRoll::Over));
         let gone = SegmentId { partition: fake::partition(99), ..id };
         assert_eq!(outcome(&metadata, gone, None), Some(Outcome::OtherEpoch));
@@ -242,7 +259,7 @@ mod tests {
         let mut metadata = fenced(3, 1);
         let mut nodes = nodes::nodes(&metadata, &BTreeMap::new(), fake::NOW);
         let decision = decision(&metadata, 0, 0, &[2, 3]);
-        let roll = forced(&metadata, &mut nodes, &decision, terms, fake::NOW).unwrap();
+        let roll = forced(&metadata, &mut nodes, (&decision, None), terms, fake::NOW).unwrap();
         assert_eq!(propose(&mut metadata, vec![roll.clone()]), [true]);
         assert_eq!(outcome(&metadata, decision.segment, Some(&roll)), Some(Outcome::Sealed));
         assert_eq!(fake::segment(&metadata, 0).epoch, Epoch(decision.segment.epoch.0 + 1));

@@ -21,15 +21,18 @@ use walrus_raft::ProposeError;
 use walrus_replication::{
     Held, UptimeMs, Writer,
     placement::Nodes,
-    seal::{Blocked, COPY_PATIENCE_MS, Effect, ForcedSeal, Orphan, Outcome, Report, SealDecision},
+    seal::{
+        Blocked, COPY_PATIENCE_MS, Effect, ForcedSeal, Orphan, Outcome, Report, SealDecision,
+        UnsafePlan,
+    },
 };
 use walrus_types::{Incarnation, NodeId, SegmentId};
 
 use super::{
     cluster::{Cluster, Copying, Fencing},
     nodes,
-    rolls::{self, NoRoll},
-    state::ControllerState,
+    rolls::{self, ByHand, NoRoll},
+    state::{Agreed, ControllerState},
 };
 
 /// How often the seal is told the time.
@@ -76,6 +79,8 @@ pub(super) struct Seal<C> {
     /// The metadata that was last searched for what others have sealed.
     searched: u64,
     told: Option<UptimeMs>,
+    /// What an operator has sealed without enough votes.
+    by_hand: BTreeMap<SegmentId, ByHand>,
 }
 
 impl<C: Cluster> Seal<C> {
@@ -110,6 +115,7 @@ impl<C: Cluster> Seal<C> {
             placing: None,
             searched: metadata.applied(),
             told: None,
+            by_hand: BTreeMap::new(),
         };
         seal.carry_out(effects);
         seal
@@ -151,8 +157,40 @@ impl<C: Cluster> Seal<C> {
             let outcomes = self.left.iter().filter_map(over).collect();
             self.proposed(outcomes);
         }
+        self.take_agreed();
         let effects = self.machine.tick(self.cluster.uptime());
         self.carry_out(effects);
+    }
+
+    /// Goes on without votes where an operator has agreed to what that means.
+    fn take_agreed(&mut self) {
+        for Agreed { plan, answer } in self.state.take_agreed(&self.left) {
+            let segment = plan.blocked.segment;
+            let sealed = self.machine.seal_unsafe(&plan, self.cluster.uptime());
+            let told = sealed.as_ref().map(|_effects| ()).map_err(|why| *why);
+            // Who asked may wait no more.
+            let _heard = answer.send(told);
+            match sealed {
+                Ok(effects) => {
+                    let UnsafePlan { end, seen, .. } = plan;
+                    warn!(%segment, %end, ?seen, "an operator has a segment sealed unsafely");
+                    self.by_hand.insert(segment, ByHand { seen });
+                    self.carry_out(effects);
+                }
+                Err(why) => {
+                    info!(%segment, %why, "a segment is not sealed unsafely");
+                    self.show_blocked(segment);
+                }
+            }
+        }
+    }
+
+    /// Shows an operator what is blocked, as it is now.
+    fn show_blocked(&self, segment: SegmentId) {
+        match self.machine.plan_unsafe(segment, None) {
+            Ok(plan) => self.state.is_blocked(plan),
+            Err(_not_blocked) => self.state.is_sealed(segment),
+        }
     }
 
     /// Metadata has changed: nodes may be back.
@@ -287,7 +325,8 @@ impl<C: Cluster> Seal<C> {
         for decision in decisions {
             let id = decision.segment;
             let terms = |topic: &_| self.cluster.terms_of(topic);
-            match rolls::forced(&metadata, &mut nodes.1, decision, terms, at) {
+            let decided = (decision, self.by_hand.get(&id).copied());
+            match rolls::forced(&metadata, &mut nodes.1, decided, terms, at) {
                 Ok(roll) => proposals.push((id, roll)),
                 Err(NoRoll::Over) => at_once.push((id, Outcome::OtherEpoch)),
                 Err(NoRoll::NoPlace(why)) => {
@@ -329,8 +368,8 @@ impl<C: Cluster> Seal<C> {
                 why = %first, "segments cannot be sealed, and are not written meanwhile"
             );
         }
-        for segment in blocked {
-            self.state.is_blocked(segment);
+        for Blocked { segment, .. } in blocked {
+            self.show_blocked(segment);
         }
     }
 

@@ -3,17 +3,24 @@
 //!
 //! Owns the [`Watch`] while this node leads the metadata group. `watch.rs` acts on what it says.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::timeout,
+};
 use walrus_metadata::{Metadata, NodeState};
 use walrus_replication::{
     UptimeMs,
     liveness::{Answer, Fence, Terms, Watch},
     placement::Nodes,
-    seal::Blocked,
+    seal::{Blocked, UnsafePlan, UnsafeRefusal},
 };
 use walrus_types::{Incarnation, NodeId, SegmentId, TimestampMs};
 
@@ -22,6 +29,9 @@ use super::{
     nodes::{self, Heard},
 };
 use crate::{clock::Clock, peer::PeerIdentity};
+
+/// A seal that goes on takes what was agreed to within this time.
+const AGREED_MAX: Duration = Duration::from_secs(2);
 
 /// The controller's part of a node, whether it is the controller or not.
 #[derive(Debug)]
@@ -36,8 +46,18 @@ pub struct ControllerState {
     ended: Mutex<BTreeMap<NodeId, Incarnation>>,
     /// Rings when `ended` grows.
     bell: Notify,
-    /// Segments whose seal waits for members, as it was last said.
-    blocked: Mutex<BTreeMap<SegmentId, Blocked>>,
+    /// Segments whose seal waits for members, and what going on without those would mean, as it
+    /// was last said.
+    blocked: Mutex<BTreeMap<SegmentId, UnsafePlan>>,
+    /// What an operator has agreed to, until the seal takes it.
+    agreed: Mutex<BTreeMap<SegmentId, Agreed>>,
+}
+
+/// A plan that an operator has agreed to, and who waits to hear whether it is carried out.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    pub(super) plan: UnsafePlan,
+    pub(super) answer: oneshot::Sender<Result<(), UnsafeRefusal>>,
 }
 
 /// The time in which this node is the controller.
@@ -60,6 +80,7 @@ impl ControllerState {
             ended: Mutex::default(),
             bell: Notify::new(),
             blocked: Mutex::default(),
+            agreed: Mutex::default(),
         })
     }
 
@@ -130,7 +151,32 @@ impl ControllerState {
 
     /// Segments whose seal waits for members, for an operator. Only the controller knows.
     pub fn blocked(&self) -> Vec<Blocked> {
-        self.blocked.lock().values().cloned().collect()
+        self.blocked.lock().values().map(|plan| plan.blocked.clone()).collect()
+    }
+
+    /// What sealing a blocked segment without the missing members would mean (L19).
+    pub fn unsafe_plan(&self, segment: SegmentId) -> Option<UnsafePlan> {
+        self.blocked.lock().get(&segment).cloned()
+    }
+
+    /// Has a segment sealed with what those members have that answered. For an operator who has
+    /// seen `plan`; only the controller can do it.
+    ///
+    /// # Errors
+    /// [`UnsafeRefusal`]: nothing waits for it, or the plan is not what would happen now.
+    pub async fn seal_unsafe(&self, plan: UnsafePlan) -> Result<(), UnsafeRefusal> {
+        let segment = plan.blocked.segment;
+        let gone = UnsafeRefusal::NotWaiting(segment);
+        if self.unsafe_plan(segment).is_none() {
+            return Err(gone);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.agreed.lock().insert(segment, Agreed { plan, answer });
+        // A seal that has just ended answers nobody.
+        match timeout(AGREED_MAX, answered).await {
+            Ok(Ok(told)) => told,
+            Ok(Err(_)) | Err(_) => Err(gone),
+        }
     }
 
     /// The controller has answered a heartbeat of this node.
@@ -157,6 +203,7 @@ impl ControllerState {
     pub(super) fn end(&self) {
         *self.reign.lock() = None;
         self.blocked.lock().clear();
+        self.agreed.lock().clear();
     }
 
     /// Rings when a connection of a peer has ended.
@@ -232,13 +279,23 @@ impl ControllerState {
     }
 
     /// A segment's seal waits for members.
-    pub(super) fn is_blocked(&self, blocked: Blocked) {
-        self.blocked.lock().insert(blocked.segment, blocked);
+    pub(super) fn is_blocked(&self, plan: UnsafePlan) {
+        self.blocked.lock().insert(plan.blocked.segment, plan);
+    }
+
+    /// What was agreed to of these segments.
+    pub(super) fn take_agreed(&self, of: &BTreeSet<SegmentId>) -> Vec<Agreed> {
+        self.agreed
+            .lock()
+            .extract_if(.., |id, _| of.contains(id))
+            .map(|(_, agreed)| agreed)
+            .collect()
     }
 
     /// It waits no more.
     pub(super) fn is_sealed(&self, segment: SegmentId) {
         self.blocked.lock().remove(&segment);
+        self.agreed.lock().remove(&segment);
     }
 }
 

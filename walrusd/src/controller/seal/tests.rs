@@ -263,3 +263,56 @@ async fn fewer_than_a_quorum_of_holders_is_recorded() {
     let narrow = Coverage::Narrow(vec![crate::controller::nodes::stored(fake::member(2))]);
     assert_eq!(cluster.rolls()[0][0].coverage, narrow);
 }
+
+/// A segment of which one member of three is left, which has 5.
+async fn one_of_three() -> (Arc<Fake>, Seal<Fake>, UnsafePlan) {
+    let cluster = killed(3, 1);
+    cluster.down(3);
+    let mut seal = begin(&cluster);
+    settle(&mut seal).await;
+    after(&mut seal, &cluster, 2_000).await;
+    let plan = seal.state.unsafe_plan(fake::segment(&cluster.metadata(), 0)).unwrap();
+    (cluster, seal, plan)
+}
+
+#[tokio::test]
+async fn an_operator_may_go_on_without_members_that_are_gone_for_good() {
+    let (cluster, mut seal, plan) = one_of_three().await;
+    assert_eq!((plan.end, plan.seen), (Offset(5), None));
+    let state = Arc::clone(&seal.state);
+    let plan = UnsafePlan { seen: Some(Offset(8)), ..plan };
+    let (agreed, ()) = tokio::join!(state.seal_unsafe(plan), async {
+        after(&mut seal, &cluster, 50).await;
+        after(&mut seal, &cluster, 500).await;
+    });
+    assert_eq!((agreed, left_open(&cluster)), (Ok(()), 0));
+    let roll = cluster.rolls()[0][0].clone();
+    assert_eq!(roll.reason, walrus_metadata::Reason::Unsafe);
+    let losses: Vec<_> = {
+        let metadata = cluster.metadata();
+        let chain = metadata.partition(fake::partition(0)).unwrap();
+        chain.losses().iter().map(|(_, loss)| (loss.from, loss.seen)).collect()
+    };
+    assert_eq!(losses, [(Offset(5), Offset(8))]);
+    assert_eq!(state.blocked(), []);
+}
+
+#[tokio::test]
+async fn a_plan_that_is_stale_is_refused_and_the_new_one_is_shown() {
+    let (cluster, mut seal, plan) = one_of_three().await;
+    let (state, segment) = (Arc::clone(&seal.state), plan.blocked.segment);
+    let stale = UnsafePlan { end: Offset(3), ..plan.clone() };
+    let (agreed, ()) = tokio::join!(state.seal_unsafe(stale), after(&mut seal, &cluster, 50));
+    let end = Offset(5);
+    assert_eq!(agreed, Err(walrus_replication::seal::UnsafeRefusal::Changed { segment, end }));
+    assert_eq!((left_open(&cluster), state.unsafe_plan(segment)), (1, Some(plan.clone())));
+    // Its members are back, and nothing is lost.
+    cluster.up(3);
+    cluster.apply(&fake::register(3, 2));
+    hear(&seal);
+    seal.review(&cluster.metadata());
+    settle(&mut seal).await;
+    assert_eq!(left_open(&cluster), 0);
+    let gone = walrus_replication::seal::UnsafeRefusal::NotWaiting(segment);
+    assert_eq!(state.seal_unsafe(plan).await, Err(gone));
+}
