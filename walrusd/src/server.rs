@@ -357,6 +357,7 @@ async fn until_it_ends(
         why = health.failed() => Ending::Failed(why),
         task = tasks.panicked() => Ending::Failed(format!("the task {task:?} panicked")),
         task = peers.panicked() => Ending::Failed(format!("the task {task:?} panicked")),
+        task = broker.feeds.panicked() => Ending::Failed(format!("the task {task:?} panicked")),
     }
 }
 

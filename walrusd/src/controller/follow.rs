@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tracing::{debug, info, warn};
 use walrus_metadata::{Difference, Metadata, Topic};
 use walrus_replication::RollReason;
-use walrus_types::{SegmentId, TopicPartition};
+use walrus_types::{NodeId, SegmentId, TopicPartition};
 
 use crate::{
     broker::Broker,
@@ -34,6 +34,10 @@ pub async fn run(broker: Arc<Broker>) {
         let differences = now.diff(&seen);
         if differences.iter().any(|difference| matches!(difference, Difference::Node(_))) {
             look_at_nodes(&broker, &now);
+        }
+        for node in reborn(&seen, &now, &differences) {
+            // It is there again: who waits before it tries to connect need not.
+            broker.feeds.hurry(node);
         }
         for difference in differences {
             carry(&broker, &seen, &now, difference);
@@ -76,6 +80,19 @@ fn carry(broker: &Arc<Broker>, old: &Metadata, new: &Metadata, difference: Diffe
         }
         Difference::TopicAdded(_) | Difference::Node(_) | Difference::ClusterConfigs => {}
     }
+}
+
+/// Nodes that have begun another life.
+fn reborn<'a>(
+    old: &'a Metadata,
+    new: &'a Metadata,
+    differences: &'a [Difference],
+) -> impl Iterator<Item = NodeId> + 'a {
+    differences.iter().filter_map(move |difference| {
+        let Difference::Node(id) = difference else { return None };
+        let life = |metadata: &Metadata| metadata.node(*id).map(|node| node.incarnation);
+        (life(new) != life(old)).then_some(*id)
+    })
 }
 
 /// Who is in the cluster, and who of them is alive, has changed.

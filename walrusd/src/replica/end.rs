@@ -43,6 +43,9 @@ impl Replicas {
     pub fn follow(self: &Arc<Self>, id: TopicPartition, old: Option<&Chain>, new: Option<&Chain>) {
         self.settle_partition(id);
         let Some(new) = new else { return };
+        self.open_ahead(id, new);
+        let base = new.open().key.base;
+        self.handed.lock().retain(|of, table| *of != id || table.end() == base);
         for (key, leader) in ended_since(old, new) {
             let segment = SegmentId { partition: id, base: key.base, epoch: key.epoch };
             if self.opened(segment).is_none()
@@ -58,6 +61,24 @@ impl Replicas {
         }
     }
 
+    /// Opens a segment before its first append when this disk has not the one before it: its
+    /// producers' table must come from another node, which may be gone when it is needed.
+    fn open_ahead(self: &Arc<Self>, id: TopicPartition, chain: &Chain) {
+        let open = chain.open();
+        let keeps = open.leader.node != self.me.node
+            && open.members.iter().any(|member| member.storage == self.me.storage);
+        if keeps && chain.sealed().last().is_some_and(|(_, sealed)| !self.holds(sealed)) {
+            let (replicas, key) = (Arc::clone(self), open.key);
+            debug!(partition = %id, epoch = %key.epoch, "opened ahead of its first append");
+            self.jobs.spawn(async move {
+                let segment = SegmentId { partition: id, base: key.base, epoch: key.epoch };
+                if let Err(why) = replicas.replica(segment).await {
+                    debug!(%segment, %why, "a replica is opened when it is needed");
+                }
+            });
+        }
+    }
+
     /// A topic was deleted.
     pub fn forget_topic(&self, topic: TopicId) {
         let of_topic = |id: &SegmentId| id.partition.topic == topic;
@@ -69,6 +90,7 @@ impl Replicas {
         for replica in gone {
             replica.close();
         }
+        self.handed.lock().retain(|id, _| id.topic != topic);
     }
 
     /// The segment of a leader that was fenced: from now on this node is a member of it. Its last
@@ -121,8 +143,9 @@ impl Replicas {
                 let is_lossy =
                     chain.as_ref().is_some_and(|chain| chain.losses().get(&key).is_some());
                 if replica.sealed(sealed.end, is_lossy) {
-                    self.open_next(chain.as_deref(), id, sealed.end);
+                    self.open_next(chain.as_deref(), replica, sealed.end);
                 }
+                self.hand_on(chain.as_deref(), replica, sealed.end);
                 if replica.is_closed() {
                     // It begins anew, from what the disk has.
                     self.forget(replica);
@@ -132,16 +155,17 @@ impl Replicas {
             // Others hold it, and what is here is of no use.
             Standing::Sealed(sealed) => {
                 if replica.sealed(sealed.end, true) {
-                    self.open_next(chain.as_deref(), id, sealed.end);
+                    self.open_next(chain.as_deref(), replica, sealed.end);
                 }
                 self.forget(replica);
             }
             Standing::Dropped => {
                 // One that was sealed empty leaves its base to another, and its table too.
-                if chain.as_deref().is_some_and(|chain| begins_at(chain, id.base))
-                    && replica.sealed(id.base, true)
-                {
-                    self.open_next(chain.as_deref(), id, id.base);
+                if chain.as_deref().is_some_and(|chain| begins_at(chain, id.base)) {
+                    if replica.sealed(id.base, true) {
+                        self.open_next(chain.as_deref(), replica, id.base);
+                    }
+                    self.hand_on(chain.as_deref(), replica, id.base);
                 }
                 self.forget(replica);
             }
@@ -150,12 +174,23 @@ impl Replicas {
 
     /// A partition that is in use goes on in its next segment, which has nothing on disk yet; the
     /// producers' table goes with it.
-    fn open_next(self: &Arc<Self>, chain: Option<&Chain>, old: SegmentId, end: Offset) {
+    fn open_next(self: &Arc<Self>, chain: Option<&Chain>, old: &Replica, end: Offset) {
         let Some(open) = chain.map(Chain::open).filter(|open| open.key.base == end) else { return };
-        let id = SegmentId { base: open.key.base, epoch: open.key.epoch, ..old };
+        let id = SegmentId { base: open.key.base, epoch: open.key.epoch, ..old.id() };
         let keeps = open.members.iter().any(|member| member.node == self.me.node);
         if keeps && open.leader.node != self.me.node {
             drop(self.open_fresh(id));
+        }
+    }
+
+    /// Keeps the producers' table of a segment that has ended for this node's leader, when that
+    /// goes on with the partition.
+    fn hand_on(&self, chain: Option<&Chain>, old: &Replica, end: Offset) {
+        let next = chain.map(Chain::open).filter(|open| open.key.base == end);
+        if next.is_some_and(|open| open.leader.node == self.me.node)
+            && let Some(table) = old.producers_at(end)
+        {
+            self.handed.lock().insert(old.partition(), table);
         }
     }
 

@@ -33,10 +33,10 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use walrus_metadata::{Metadata, Partition as Chain};
-use walrus_replication::{Fences, Member, ReplicaSegment, Writer};
+use walrus_replication::{Fences, Member, ProducerTable, ReplicaSegment, Writer};
 use walrus_storage::{segment::Segment, store::Store};
 use walrus_types::{Epoch, Incarnation, Offset, SegmentId, TopicPartition};
 
@@ -87,6 +87,9 @@ pub struct Replicas {
     /// Those that somebody asked about, until they are sealed and whole.
     slots: RwLock<BTreeMap<SegmentId, Arc<Slot>>>,
     own: OnceLock<Arc<dyn OwnLead>>,
+    /// The producers' tables of partitions that this node leads next, as of their open segments'
+    /// bases. Of no more than there are partitions.
+    handed: Mutex<BTreeMap<TopicPartition, ProducerTable>>,
     jobs: Jobs,
 }
 
@@ -110,6 +113,7 @@ impl Replicas {
             fencing: AsyncMutex::default(),
             slots: RwLock::default(),
             own: OnceLock::new(),
+            handed: Mutex::default(),
             jobs: Jobs::start(),
         });
         replicas.jobs.spawn(Arc::clone(&replicas).look_for_ends());

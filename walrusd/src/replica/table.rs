@@ -65,7 +65,9 @@ impl Replicas {
     }
 
     fn table_in_memory(&self, id: TopicPartition, base: Offset) -> Option<ProducerTable> {
-        self.opened_of(id).iter().find_map(|replica| replica.producers_at(base))
+        let opened = self.opened_of(id);
+        let kept = opened.iter().find_map(|replica| replica.producers_at(base));
+        kept.or_else(|| self.handed.lock().get(&id).filter(|table| table.end() == base).cloned())
     }
 
     /// The newest table that was written at a seal, and what was sealed after it: as long as all
@@ -161,7 +163,10 @@ impl Replicas {
                 let is_taught = blocking(move || teach(&taught, table)).await;
                 drop(turn);
                 match is_taught {
-                    Ok(Ok(true)) => return,
+                    Ok(Ok(true)) => {
+                        debug!(segment = %replica.id(), "the producers' table was learned");
+                        return;
+                    }
                     Ok(Ok(false)) => {}
                     Ok(Err(why)) => {
                         warn!(segment = %replica.id(), %why, "its headers cannot be read");

@@ -1,5 +1,5 @@
 use futures::FutureExt as _;
-use walrus_replication::{Append, ProducerTable, Refusal, seal::Report};
+use walrus_replication::{Append, Refusal, seal::Report};
 use walrus_storage::{
     disk::SimDisk,
     store::{StoreConfig, StoreDriver},

@@ -1,5 +1,5 @@
 use walrus_metadata::{Command, Coverage, Prune, Reason};
-use walrus_replication::{ProducerTable, Refusal};
+use walrus_replication::Refusal;
 use walrus_types::ProducerId;
 
 use super::{super::*, world::*};
@@ -112,6 +112,27 @@ async fn an_empty_segment_leaves_its_table_to_the_next_and_nothing_else() {
     assert_eq!(sequences(&next.producers().unwrap()), [0, 2]);
     let refusal = node.refusal(life(1, 1), 4, append(2, 2, 4, 4), None).await;
     assert_eq!(refusal, Refusal::Sealed { end: Offset(4) });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_segment_leaves_its_table_to_the_leader_on_this_node() {
+    let mut world = World::new();
+    world.node(2).feed((0, 4), 4).await;
+    let mut old = world.metadata.clone();
+    world.planned(4);
+    world.tell(2, &old);
+    world.node(2).until_sealed(segment(0, 1)).await;
+    // Nothing was written to it, so that it leaves the chain with nothing on disk.
+    world.node(2).replicas.replica(segment(4, 2)).await.unwrap();
+    world.fence_in_metadata(life(1, 1));
+    world.fence(2, &[segment(4, 2)]).await.unwrap();
+    old = world.metadata.clone();
+    world.forced(4);
+    world.tell(2, &old);
+    let kept = |world: &World| world.node(2).replicas.handed.lock().get(&P).cloned();
+    assert_eq!(sequences(&kept(&world).expect("node 2 leads next")), [0, 2]);
+    let table = world.node(2).replicas.producers_at(P, Offset(4)).unwrap();
+    assert_eq!(table.end(), Offset(4));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
 use walrus_replication::{
-    Acks, Held, Limits, PartitionLeader, ProducerTable, Refusal, RollLimits, UptimeMs, seal::Report,
+    Acks, Held, Limits, PartitionLeader, Refusal, RollLimits, UptimeMs, seal::Report,
 };
 use walrus_types::TimestampMs;
 

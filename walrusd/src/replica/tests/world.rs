@@ -5,14 +5,13 @@ use std::{path::PathBuf, time::Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use parking_lot::Mutex;
 use tempfile::TempDir;
 use uuid::Uuid;
 use walrus_metadata::{
     Address, Addresses, Command, Coverage, Fence, Leader, NewTopic, Placement, Reason, Register,
     Reply, Roll, SealedAt,
 };
-use walrus_replication::{Append, Position, ProducerTable, Refusal, UptimeMs};
+use walrus_replication::{Append, Position, Refusal, UptimeMs};
 use walrus_storage::{
     disk::{Backend, RealDisk},
     store::StoreConfig,
