@@ -20,6 +20,9 @@ use crate::{
     node::{Node, NodeState},
 };
 
+/// Nodes beyond so many only learn, and that is as it should be.
+const VOTERS_MAX: u64 = 5;
+
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -114,7 +117,7 @@ pub fn judge(status: &ClusterStatus, checks: Vec<NodeCheck>) -> ClusterHealth {
     let mut findings = Vec::new();
     for node in status.members() {
         let check = checks.iter().find(|check| check.node == node.node);
-        findings.extend(of_node(node, check));
+        findings.extend(of_node(node, status.group.voters, check));
     }
     findings.extend(of_group(status, &checks));
     findings.extend(of_segments(status));
@@ -154,7 +157,7 @@ fn summary(status: &ClusterStatus, verdict: Verdict, findings: &[Finding]) -> St
     }
 }
 
-fn of_node(node: &Node, check: Option<&NodeCheck>) -> Vec<Finding> {
+fn of_node(node: &Node, voters: u64, check: Option<&NodeCheck>) -> Vec<Finding> {
     let id = node.node;
     let mut found = Vec::new();
     match node.state {
@@ -167,6 +170,13 @@ fn of_node(node: &Node, check: Option<&NodeCheck>) -> Vec<Finding> {
                 .next(format!("walrusctl node undrain {}", id.0)),
         ),
         NodeState::Active | NodeState::Removed => {}
+    }
+    let learns = node.raft.as_ref().is_some_and(|raft| !raft.votes);
+    if learns && node.state == NodeState::Active && voters < VOTERS_MAX {
+        found.push(
+            warning("awaits_vote", id, format!("{id} has no vote in the metadata group yet"))
+                .next("wait: it is given one when it has caught up: walrusctl raft status"),
+        );
     }
     match check {
         Some(NodeCheck { answer: Some(answer), .. }) => {

@@ -80,6 +80,18 @@ fn a_voter_that_is_silent_leaves_the_quorum_at_its_edge_and_two_lose_it() {
 }
 
 #[test]
+fn a_node_is_to_have_a_vote_unless_enough_others_have() {
+    let mut status = cluster(3);
+    status.nodes[2].raft.as_mut().unwrap().votes = false;
+    status.group = Group { voters: 2, quorum: 2, ..status.group };
+    check(&status, vec![], Verdict::Degraded, &["awaits_vote", "two_voters"]);
+    let mut status = cluster(6);
+    status.nodes[5].raft.as_mut().unwrap().votes = false;
+    status.group = Group { voters: 5, quorum: 3, ..status.group };
+    check(&status, vec![], Verdict::Ok, &[]);
+}
+
+#[test]
 fn a_fenced_node_is_one_finding_whether_it_answers_or_not() {
     let mut status = cluster(5);
     status.nodes[2].state = NodeState::Fenced;
