@@ -16,7 +16,6 @@ fn ctl(cluster: &Cluster, through: i32, args: &[&str]) -> Result<Value> {
         .output()?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{args:?}: {}: {error}", output.status);
-    println!("{args:?}: {error}");
     serde_json::from_slice(&output.stdout).with_context(|| format!("{args:?}"))
 }
 

@@ -55,13 +55,13 @@ impl Doors {
         let clients = listener::bind(resolve(&config.client.listen()).await?)?;
         let address = clients.local_addr()?;
         // A node that waits for others would keep clients waiting that could ask another node.
-        let listener = (!config.cluster.names_others()).then_some(clients);
+        let listener = (!config.cluster.expects_others()).then_some(clients);
         let at = config.raft.listen();
         let bound = resolve(&at).await.and_then(bind);
         let peers = bound.map_err(|error| DoorError::Peers { at, error });
         let is_chosen = *config.source("raft.port") != Source::Default;
         match peers {
-            Err(why) if config.cluster.names_others() || is_chosen => return Err(why),
+            Err(why) if config.cluster.expects_others() || is_chosen => return Err(why),
             Err(ref why) => warn!(%why, "no other node can join this one"),
             Ok(_) => warn_of_hosts(config),
         }

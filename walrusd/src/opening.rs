@@ -23,7 +23,7 @@ use walrus_storage::{
 };
 
 use crate::{
-    admin::Health,
+    admin::{Forming, Health, Told},
     broker::Identity,
     clock::Clock,
     config::{Config, StorageConfig},
@@ -93,6 +93,8 @@ pub struct Opening<'a> {
     pub told: Addresses,
     /// Told what it waits for.
     pub health: Health,
+    /// Where an operator tells it what to form.
+    pub forming: Forming,
     /// The disk.
     pub disk: Arc<dyn Disk>,
 }
@@ -118,12 +120,12 @@ impl<'a> Opening<'a> {
         data_dir: &'a mut DataDir,
         peers: &'a Peers,
         (me, told): (RaftPeer, Addresses),
-        health: Health,
+        (health, forming): (Health, Forming),
     ) -> Self {
         let backend =
             if config.storage.disable_io_uring { Backend::Blocking } else { Backend::Auto };
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(backend));
-        Self { config, data_dir, peers, me, told, health, disk }
+        Self { config, data_dir, peers, me, told, health, forming, disk }
     }
 
     /// Finds the cluster. Nothing is opened yet, so this can be dropped at any point.
@@ -139,8 +141,17 @@ impl<'a> Opening<'a> {
             },
         };
         let waiting = |why: &str| self.health.starting(&format!("waiting for the cluster: {why}"));
-        let (config, links) = (&self.config.cluster, &self.peers.links);
-        let formed = forming::form(config, links, &self.me, folder, waiting).await?;
+        let mut config = self.config.cluster.clone();
+        if config.await_bootstrap && folder == Folder::Empty {
+            waiting("walrusctl cluster bootstrap or join tells what to form");
+            info!("waiting to be told what to form: walrusctl cluster bootstrap, or join");
+            match self.forming.told().await {
+                Told::Found => {}
+                Told::Join(at) => config.join = Some(at),
+            }
+        }
+        let links = &self.peers.links;
+        let formed = forming::form(&config, links, &self.me, folder, waiting).await?;
         self.health.starting("reading the log");
         Ok(formed)
     }

@@ -116,7 +116,8 @@ async fn serve(config: &Arc<Config>, begun: Instant, signals: &mut Signals) -> R
 
     let told = (doors.peer(config), doors.told(config, admin.address()));
     let peers = Peers::open(doors.peers, who(config, &data_dir));
-    let mut opening = Opening::new(config, &mut data_dir, &peers, told, health.clone());
+    let mut opening =
+        Opening::new(config, &mut data_dir, &peers, told, (health.clone(), admin.forming()));
     let clock = Clock::start();
     let ended = match open(&mut opening, clock, signals).await {
         Ok(Some(opened)) => {

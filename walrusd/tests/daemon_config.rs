@@ -205,10 +205,10 @@ const REFUSED: &[Case<'_>] = &[
         ],
     ),
     (
-        &["--await-bootstrap"],
+        &["--await-bootstrap", "--join", "a:1"],
         &[],
         "",
-        &["--await-bootstrap: cluster.await-bootstrap is not built yet"],
+        &["--await-bootstrap: cluster.await-bootstrap waits to be told what cluster.join"],
     ),
     (&["--port", "6001"], &[], "", &["raft.port is 6001 and so is client.port"]),
     (

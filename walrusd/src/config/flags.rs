@@ -160,7 +160,7 @@ pub struct Flags {
     /// See [`PEERS`].
     #[arg(long, global = true, help = PEERS, value_name = "HOST:PORT,…", help_heading = "Cluster")]
     pub peers: Option<String>,
-    /// Wait for `walrusctl cluster bootstrap` (not built yet)
+    /// An empty node waits for `walrusctl cluster bootstrap` or `join`
     #[arg(long, global = true, help_heading = "Cluster")]
     pub await_bootstrap: bool,
     /// Let tests do harm to this node; never in production

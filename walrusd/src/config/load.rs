@@ -351,7 +351,7 @@ impl Config {
 
     /// What other nodes could not find this one by. A node alone has nobody to tell.
     fn unreachable(&self) -> Vec<Conflict> {
-        if !self.cluster.names_others() {
+        if !self.cluster.expects_others() {
             return Vec::new();
         }
         let told_by = self.cluster.key();

@@ -154,35 +154,43 @@ impl ClusterConfig {
         self.join.is_some() || !self.peers.is_empty()
     }
 
+    /// Whether it was told where others are, or will be: they must be able to reach it.
+    pub fn expects_others(&self) -> bool {
+        self.names_others() || self.await_bootstrap
+    }
+
     /// The setting that does, for what is wrong with it.
     pub(super) fn key(&self) -> &'static str {
-        if self.join.is_some() { "cluster.join" } else { "cluster.peers" }
+        match (&self.join, self.peers.as_slice()) {
+            (Some(_), _) => "cluster.join",
+            (None, [_, ..]) => "cluster.peers",
+            (None, []) => "cluster.await-bootstrap",
+        }
     }
 
     /// What is not built is refused: a node that was told to join a cluster must not quietly
     /// found its own.
     fn not_built(&self) -> Vec<Conflict> {
-        let Self { join, peers, await_bootstrap } = self;
+        let Self { join, peers, await_bootstrap: _ } = self;
         let given = [
             ("cluster.join", join.is_some() && !CLUSTERS_ARE_BUILT),
             ("cluster.peers", !peers.is_empty() && !CLUSTERS_ARE_BUILT),
-            ("cluster.await-bootstrap", *await_bootstrap),
         ];
-        let why = if CLUSTERS_ARE_BUILT {
-            "is not built yet: leave it away to start a cluster of one, or give cluster.join or \
-             cluster.peers"
-        } else {
-            "is not built yet: this version runs clusters of one node; leave it away to start a \
-             cluster of one"
-        };
+        let why = "is not built yet: this version runs clusters of one node; leave it away to \
+                   start a cluster of one";
         let refuse = |(key, _)| Conflict { key, why: why.into() };
         given.into_iter().filter(|(_, given)| *given).map(refuse).collect()
     }
 
     /// Two lists of nodes, or one that does not say how many there are.
     fn at_odds(&self) -> Vec<Conflict> {
-        let Self { join, peers, await_bootstrap: _ } = self;
+        let Self { join, peers, await_bootstrap } = self;
         let refuse = |why: String| Some(Conflict { key: "cluster.peers", why });
+        let told = (*await_bootstrap && self.names_others()).then(|| Conflict {
+            key: "cluster.await-bootstrap",
+            why: "waits to be told what cluster.join and cluster.peers say: give one of them"
+                .into(),
+        });
         let both = join.as_ref().filter(|_| !peers.is_empty()).and_then(|join| {
             refuse(format!(
                 "is given and so is cluster.join ({join}): one of them finds the cluster"
@@ -195,7 +203,7 @@ impl ClusterConfig {
         let many = (peers.len() > PEERS_MAX)
             .then_some(())
             .and_then(|()| refuse(format!("names {} nodes and may name {PEERS_MAX}", peers.len())));
-        [both, twice, many].into_iter().flatten().collect()
+        [told, both, twice, many].into_iter().flatten().collect()
     }
 }
 
@@ -216,7 +224,7 @@ impl Section for ClusterConfig {
             .env("WALRUS_PEERS"),
             Setting::new(
                 "cluster.await-bootstrap",
-                "Wait to be bootstrapped (not built yet)",
+                "An empty node waits for walrusctl cluster bootstrap or join",
                 Switch(await_bootstrap),
             )
             .flag("--await-bootstrap"),
