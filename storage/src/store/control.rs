@@ -1,9 +1,14 @@
 //! Small facts that outlive turns of the ring: incarnation, fences, storage facts.
 //!
 //! A control record is durable with the WAL's next flush. Before the ring behind it is freed, a
-//! checkpoint saves all of them into two small files of the same content, so that a torn or
-//! rotten one loses nothing. (Appending them to the WAL again instead could wait for ever: for
-//! room in a full ring that is full because the old copies hold it.)
+//! checkpoint saves all of them into two small files of the same content, so that a rotten one
+//! loses nothing. (Appending them to the WAL again instead could wait for ever: for room in a full
+//! ring that is full because the old copies hold it.)
+//!
+//! A save is flushed under another name before it takes a file's place. Written in place it would
+//! be torn on the disk when its flush fails, and whole in the page cache; a node that starts again
+//! would see two whole files, begin its next save with the other one, and a power cut then would
+//! leave none.
 //!
 //! ```text
 //! 0 "WLCT" · 4 u16 version · 6 u16 0 · 8 u64 number of the save · 16 u32 records
@@ -13,7 +18,12 @@
 //! All numbers are little-endian. A record carries the WAL's group it was durable in: what replay
 //! brings from an older one does not replace it.
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -169,24 +179,31 @@ impl Shared {
         let Some(bytes) = self.controls.to_save() else {
             return Ok(());
         };
-        for name in NAMES {
-            let path = self.dir.join(name);
-            let save = || {
-                let file = self.disk.open(&path, OpenMode::Create)?;
-                file.set_len_bytes(0)?;
-                file.write_at(&bytes, 0)?;
-                file.sync()?;
-                self.disk.sync_dir(&self.dir)
-            };
-            save().map_err(|source| failed(&path, "written", source))?;
-        }
-        Ok(())
+        save(&*self.disk, &self.dir, &bytes)
     }
 }
 
-/// Reads the newer of the two files. One of them may be torn or rotten; when both are, what they
-/// held is lost and the store must not open as if it had never been.
-pub(super) fn load(disk: &dyn Disk, dir: &std::path::Path) -> io::Result<Saved> {
+fn save(disk: &dyn Disk, dir: &Path, bytes: &[u8]) -> Result<(), StoreFailed> {
+    for name in NAMES {
+        let path = dir.join(name);
+        replace(disk, &path, bytes).map_err(|source| failed(&path, "written", source))?;
+    }
+    disk.sync_dir(dir).map_err(|source| failed(dir, "flushed", source))
+}
+
+/// Puts new content in the place of a file's. The name is durable with its directory.
+fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_added_extension("new");
+    let file = disk.open(&fresh, OpenMode::Create)?;
+    file.set_len_bytes(0)?;
+    file.write_at(bytes, 0)?;
+    file.sync()?;
+    disk.rename(&fresh, path)
+}
+
+/// Reads the newer of the two files. One of them may be rotten; when both are, what they held is
+/// lost and the store must not open as if it had never been.
+pub(super) fn load(disk: &dyn Disk, dir: &Path) -> io::Result<Saved> {
     let mut best: Option<Saved> = None;
     let mut damaged: Vec<PathBuf> = Vec::new();
     for name in NAMES {
@@ -199,7 +216,6 @@ pub(super) fn load(disk: &dyn Disk, dir: &std::path::Path) -> io::Result<Saved> 
                 best = Some(saved);
             }
             Some(_) => {}
-            // The first save ever may be cut off before it has a byte.
             None => damaged.push(path),
         }
     }
@@ -210,11 +226,12 @@ pub(super) fn load(disk: &dyn Disk, dir: &std::path::Path) -> io::Result<Saved> 
                         not known; restore one of them, or wipe the node";
             Err(io::Error::new(io::ErrorKind::InvalidData, what))
         }
+        // Until both are there for the first time nothing is freed behind them.
         (None, _) => Ok(Saved::default()),
     }
 }
 
-fn read(disk: &dyn Disk, path: &std::path::Path) -> io::Result<Option<Vec<u8>>> {
+fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match disk.open(path, OpenMode::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
@@ -270,6 +287,36 @@ fn decode(bytes: &[u8]) -> Option<Saved> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::{SimDisk, SimFaults};
+
+    /// Whichever flush of a save fails, whichever of the next one after a restart, and whatever the
+    /// power cut behind that leaves.
+    #[test]
+    fn saves_that_fail_leave_one_that_is_whole() {
+        let dir = Path::new("/data");
+        for seed in 0..200 {
+            let (first, second) = (1 + seed % 4, 1 + seed / 4 % 4);
+            let mut disk = SimDisk::new(seed);
+            disk.create_dir_all(dir).unwrap();
+            let number_of = |disk: &SimDisk| load(disk, dir).map(|saved| saved.number);
+            let save_of = |number: u64| {
+                let value = Bytes::from(vec![1; 700 * in_memory(number)]);
+                encode(number, &BTreeMap::from([(7, (value, Lsn(number)))]))
+            };
+            save(&disk, dir, &save_of(1)).unwrap();
+            for (number, sync_fails_at) in [(2, first), (3, second)] {
+                let faults =
+                    SimFaults { sync_fails_at: Some(sync_fails_at), ..SimFaults::default() };
+                disk.set_faults(faults);
+                let _fails_or_not = save(&disk, dir, &save_of(number));
+                let found = number_of(&disk).unwrap_or_else(|lost| panic!("seed {seed}: {lost}"));
+                assert!((1..=number).contains(&found), "seed {seed}: save {found}");
+            }
+            disk = disk.power_cut();
+            let found = number_of(&disk).unwrap_or_else(|lost| panic!("seed {seed}: {lost}"));
+            assert!((1..=3).contains(&found), "seed {seed}: save {found}");
+        }
+    }
 
     #[test]
     fn a_save_is_read_back_whole_or_not_at_all() {

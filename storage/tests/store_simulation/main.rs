@@ -45,6 +45,14 @@ fn the_first_worlds_hold() {
     }
 }
 
+/// Worlds that once broke a promise.
+#[test]
+fn seeds_that_once_failed_hold() {
+    for seed in [25_209_127_624] {
+        run(seed);
+    }
+}
+
 /// Bugs that are planted on purpose, and the worlds within which each must be caught.
 #[cfg(feature = "planted")]
 const PLANTED: [(&str, u64); 2] = [("control-record-lost", 100), ("released-before-flush", 300)];
