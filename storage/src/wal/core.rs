@@ -44,7 +44,7 @@ pub(crate) struct Start {
     pub(crate) released: Lsn,
     /// How much of that a durable group says.
     pub(crate) released_durable: Lsn,
-    /// The turns whose groups may still be needed with the first group of each, oldest first;
+    /// The turns that the ring holds, needed or not, with the first group of each, oldest first;
     /// the current turn is the last.
     pub(crate) turns: VecDeque<(u64, Lsn)>,
     /// Files `0..files_ready` are filled.

@@ -144,6 +144,17 @@ impl Survey {
     }
 }
 
+/// The turns in front of `start` that the ring still holds, with the first group of each as far as
+/// it is known. `expected` is the first of what comes behind them.
+///
+/// None is needed as the survey has it. But a group that is cut may have said so, and then nothing
+/// on the disk says it any more: their files must not be written before a group does again.
+fn turns_before(survey: &Survey, files: u32, start: u64, expected: Lsn) -> VecDeque<(u64, Lsn)> {
+    let oldest = (start + 1).saturating_sub(u64::from(files));
+    let first_of = |turn| survey.firsts.range(turn..start).next().map(|(_, first)| *first);
+    (oldest..start).map(|turn| (turn, first_of(turn).unwrap_or(expected))).collect()
+}
+
 /// Follows the log from group to group.
 struct Walk<'a> {
     ring: &'a Ring,
@@ -164,6 +175,8 @@ struct Walk<'a> {
     marked: Lsn,
     released: Lsn,
     turns: VecDeque<(u64, Lsn)>,
+    /// Where it began.
+    first_turn: u64,
     found: Found,
 }
 
@@ -200,7 +213,8 @@ pub(crate) fn recover(
         last_full: Lsn::ZERO,
         marked: Lsn::ZERO,
         released: Lsn::ZERO,
-        turns: VecDeque::new(),
+        turns: turns_before(&survey, ring.shape.files, turn, expected),
+        first_turn: turn,
         found: Found::default(),
         survey,
     };
@@ -468,8 +482,10 @@ impl Walk<'_> {
         }
         let holds_older = |file: u32| {
             let firsts = self.survey.firsts.range(..=self.turn).map(|(turn, _)| *turn);
-            let kept = self.turns.iter().map(|(turn, _)| *turn);
-            firsts.chain(kept).any(|turn| shape.file_of(turn) == file)
+            // Those before may be overwritten by now, as `firsts` knows.
+            let walked = self.turns.iter().map(|(turn, _)| *turn);
+            let walked = walked.filter(|turn| *turn >= self.first_turn);
+            firsts.chain(walked).any(|turn| shape.file_of(turn) == file)
         };
         for turn in self.turn + 1..=self.turn + REACH_TURNS {
             let file = shape.file_of(turn);
