@@ -320,8 +320,12 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !ended.load(Ordering::Relaxed) {
-                    goes.iter().for_each(|dir| fs::create_dir(dir).unwrap());
-                    goes.iter().for_each(|dir| fs::remove_dir(dir).unwrap());
+                    for dir in &goes {
+                        fs::create_dir(dir).unwrap();
+                    }
+                    for dir in &goes {
+                        fs::remove_dir(dir).unwrap();
+                    }
                 }
             });
             // Few are flushed one by one, many by the file system.
