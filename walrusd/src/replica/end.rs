@@ -270,6 +270,11 @@ impl Replicas {
             }
             debug!(segment = %replica.id(), %end, "sealed and whole");
         }
+        // The next one is to be there before this one goes, for it takes the table from here: who
+        // told of the end may not have come so far.
+        if replica.is_in_use() {
+            self.open_next(self.chain(replica.partition()).as_deref(), replica, end);
+        }
         for next in self.opened_of(replica.partition()) {
             if next.id().base == end {
                 next.teach();

@@ -148,6 +148,11 @@ impl Replica {
         self.core.lock().decider.writer()
     }
 
+    /// Whether somebody wrote to it in this life of the process.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.core.lock().is_in_use
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.core.lock().is_closed
     }
