@@ -33,7 +33,8 @@ const LOCK: &str = "lock";
 /// Both files are far smaller; a larger one is not ours.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// Whose folder it is. Only [`DataDir::bind_cluster`] ever changes it.
+/// Whose folder it is. Only [`DataDir::bind_cluster`] and [`DataDir::mark_registered`] ever change
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     format: u32,
@@ -43,6 +44,9 @@ pub struct Identity {
     pub storage_id: StorageId,
     /// `None` until the node founded or joined a cluster.
     pub cluster_id: Option<ClusterId>,
+    /// Whether the node has registered there: from then on it has a metadata log.
+    #[serde(default)]
+    pub registered: bool,
     /// When the folder was made, in milliseconds since 1970.
     pub created_ms: u64,
 }
@@ -141,6 +145,19 @@ pub enum DataDirError {
         path: PathBuf,
         /// How that is known.
         why: String,
+    },
+    /// The node has taken part in a cluster, and what it knew of that is gone. Going on would
+    /// found another metadata group under the same name.
+    #[error(
+        "{dir:?} belongs to cluster {cluster} and has no metadata log in raft_meta/: what this node \
+         knew of its topics is gone\n  next: restore that folder from a copy; where other nodes \
+         hold the cluster's metadata, remove this node there and start it with an empty --data-dir"
+    )]
+    MetadataLost {
+        /// The folder.
+        dir: PathBuf,
+        /// Its cluster.
+        cluster: ClusterId,
     },
     /// Data without an identity: another program's, or half of a copy.
     #[error(
@@ -250,6 +267,33 @@ impl DataDir {
         }
     }
 
+    /// Writes down that the node has registered in its cluster. Again is nothing.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn mark_registered(&mut self) -> Result<(), DataDirError> {
+        if self.identity.registered {
+            return Ok(());
+        }
+        let identity = Identity { registered: true, ..self.identity.clone() };
+        replace(&self.dir, IDENTITY, &identity)?;
+        self.identity = identity;
+        Ok(())
+    }
+
+    /// That a node which has registered has a metadata log, if `found` says whether there is one.
+    ///
+    /// # Errors
+    /// [`DataDirError::MetadataLost`].
+    pub fn expect_metadata<T>(&self, found: Option<&T>) -> Result<(), DataDirError> {
+        match self.identity.cluster_id {
+            Some(cluster) if self.identity.registered && found.is_none() => {
+                Err(DataDirError::MetadataLost { dir: self.dir.clone(), cluster })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Counts one more life of this process, durably: the present one may write no more.
     ///
     /// # Errors
@@ -303,6 +347,7 @@ fn found(dir: &Path, node: NodeId, cluster: Option<ClusterId>) -> Result<Identit
         node_id: node,
         storage_id: StorageId(Uuid::new_v4()),
         cluster_id: cluster,
+        registered: false,
         created_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
     };
     replace(dir, IDENTITY, &identity)?;
@@ -504,12 +549,19 @@ mod tests {
         let mut dir = open(root.path()).unwrap();
         dir.bind_cluster(one).unwrap();
         dir.bind_cluster(one).unwrap();
+        // A founder that ended before its log was made makes it now.
+        dir.expect_metadata::<()>(None).unwrap();
+        dir.mark_registered().unwrap();
+        dir.mark_registered().unwrap();
         assert!(matches!(dir.bind_cluster(other), Err(DataDirError::OtherCluster { .. })));
         drop(dir);
         let error = DataDir::open(root.path(), NODE, Some(other)).unwrap_err().to_string();
         assert!(error.contains(&one.to_string()) && error.contains(&other.to_string()), "{error}");
         let dir = DataDir::open(root.path(), NODE, Some(one)).unwrap();
         assert_eq!(dir.identity().cluster_id, Some(one));
+        dir.expect_metadata(Some(&())).unwrap();
+        let lost = dir.expect_metadata::<()>(None).unwrap_err().to_string();
+        assert!(lost.contains(&one.to_string()) && lost.contains("\n  next: "), "{lost}");
     }
 
     #[test]

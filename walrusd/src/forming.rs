@@ -32,9 +32,6 @@ use crate::{
     peer::{GreetError, HelloRefusal, Links, PeerIdentity, node::join},
 };
 
-/// Whether `--join` and `--peers` do what they say.
-pub const CLUSTERS_ARE_BUILT: bool = true;
-
 /// Before the others are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How often a node that waits says so.

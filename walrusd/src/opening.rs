@@ -133,12 +133,12 @@ impl<'a> Opening<'a> {
     /// # Errors
     /// The folder, or what the node was told, is not for the cluster that is there.
     pub async fn form(&self) -> Result<Formed> {
-        let folder = match self.data_dir.identity().cluster_id {
-            Some(cluster) => Folder::In(cluster),
-            None => match MetadataNode::find(&self.disk, &self.data_dir.raft_meta())? {
-                Some(identity) => Folder::Joining(identity.cluster),
-                None => Folder::Empty,
-            },
+        let found = MetadataNode::find(&self.disk, &self.data_dir.raft_meta())?;
+        self.data_dir.expect_metadata(found.as_ref())?;
+        let folder = match (self.data_dir.identity().cluster_id, found) {
+            (Some(cluster), _) => Folder::In(cluster),
+            (None, Some(identity)) => Folder::Joining(identity.cluster),
+            (None, None) => Folder::Empty,
         };
         let waiting = |why: &str| self.health.starting(&format!("waiting for the cluster: {why}"));
         let mut config = self.config.cluster.clone();
@@ -221,6 +221,7 @@ impl<'a> Opening<'a> {
         let waiting = |why: &str| self.health.starting(&format!("waiting for the cluster: {why}"));
         let index = register(raft, &self.peers.links, new, waiting).await?;
         raft.applied(index).await?;
+        self.data_dir.mark_registered()?;
         Ok(())
     }
 }

@@ -193,6 +193,19 @@ fn a_folder_that_is_not_this_node_s_is_refused() {
 }
 
 #[test]
+fn a_node_that_lost_its_metadata_log_founds_no_second_one_under_the_same_name() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &[]);
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 0);
+    fs::remove_dir_all(root.path().join("node_1/raft_meta")).unwrap();
+    let refused = command(root.path(), &[]).output().unwrap();
+    let err = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{err}");
+    assert!(err.contains("has no metadata log") && err.contains("\n  next: "), "{err}");
+}
+
+#[test]
 fn a_port_that_is_taken_is_named() {
     let root = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -9,9 +9,8 @@ use super::{
     Output,
     node::{JOIN, PEERS},
 };
-use crate::forming::CLUSTERS_ARE_BUILT;
 
-const OF_ONE: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   walrusd
       A broker on 127.0.0.1:9091 with its data under ./walrus-data
@@ -21,16 +20,10 @@ Examples:
       Settings from a file; flags and environment stand above it
   walrusd --port 9191 --raft-port 6101 --admin-port 7171 --data-dir /tmp/second
       Beside another one on the same machine
-";
-
-const OF_MORE: &str = "  \
   walrusd --node-id 2 --join node1:6001 --raft-host 0.0.0.0 --raft-advertise-host node2
       In the cluster that node1 belongs to, as a node of its own
   walrusd --node-id 2 --raft-host 10.0.0.2 --peers 10.0.0.1:6001,10.0.0.2:6001,10.0.0.3:6001
       One of three that form a cluster: each is given the same list
-";
-
-const REST: &str = "  \
   walrusd config print --config /etc/walrus.yaml
       What would be in force, and where each value comes from
   walrusd config keys
@@ -50,16 +43,12 @@ Exit status:
   2    wrong usage or configuration; nothing was touched
   130  stopped at once by a second signal";
 
-fn examples() -> String {
-    [OF_ONE, if CLUSTERS_ARE_BUILT { OF_MORE } else { "" }, REST].concat()
-}
-
 /// A Kafka-compatible broker on an io_uring write-ahead log
 ///
 /// Without any flag it is a working broker: a cluster of one node, its data under ./walrus-data,
 /// clients on 127.0.0.1:9091.
 #[derive(Debug, Parser)]
-#[command(name = "walrusd", version, after_help = examples(), max_term_width = 100)]
+#[command(name = "walrusd", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = false, subcommand_negates_reqs = true)]
 pub struct Args {
     /// Settings.

@@ -11,24 +11,15 @@ use super::{
         Conflict, MaybePlace, Place, Section, Setting, Several, Slot, Switch, maybe, millis, parsed,
     },
 };
-use crate::forming::CLUSTERS_ARE_BUILT;
 
 /// The most nodes that are named to form a cluster. More can join later.
 const PEERS_MAX: usize = 100;
 
 /// What `--join` is for.
-pub(super) const JOIN: &str = if CLUSTERS_ARE_BUILT {
-    "A node of the cluster to join, by its peer port"
-} else {
-    "A node of the cluster to join (not built yet)"
-};
-
+pub(super) const JOIN: &str = "A node of the cluster to join, by its peer port";
 /// What `--peers` is for.
-pub(super) const PEERS: &str = if CLUSTERS_ARE_BUILT {
-    "Nodes that form a cluster together, by their peer ports; the first founds it"
-} else {
-    "Nodes that form a cluster together (not built yet)"
-};
+pub(super) const PEERS: &str =
+    "Nodes that form a cluster together, by their peer ports; the first founds it";
 
 /// `node`: who this node is and where its data lies.
 #[derive(Debug, Clone)]
@@ -168,21 +159,7 @@ impl ClusterConfig {
         }
     }
 
-    /// What is not built is refused: a node that was told to join a cluster must not quietly
-    /// found its own.
-    fn not_built(&self) -> Vec<Conflict> {
-        let Self { join, peers, await_bootstrap: _ } = self;
-        let given = [
-            ("cluster.join", join.is_some() && !CLUSTERS_ARE_BUILT),
-            ("cluster.peers", !peers.is_empty() && !CLUSTERS_ARE_BUILT),
-        ];
-        let why = "is not built yet: this version runs clusters of one node; leave it away to \
-                   start a cluster of one";
-        let refuse = |(key, _)| Conflict { key, why: why.into() };
-        given.into_iter().filter(|(_, given)| *given).map(refuse).collect()
-    }
-
-    /// Two lists of nodes, or one that does not say how many there are.
+    /// Two ways to find others, or a list that does not say how many there are.
     fn at_odds(&self) -> Vec<Conflict> {
         let Self { join, peers, await_bootstrap } = self;
         let refuse = |why: String| Some(Conflict { key: "cluster.peers", why });
@@ -232,9 +209,7 @@ impl Section for ClusterConfig {
     }
 
     fn conflicts(&self) -> Vec<Conflict> {
-        let mut found = self.not_built();
-        found.extend(self.at_odds());
-        found
+        self.at_odds()
     }
 }
 
