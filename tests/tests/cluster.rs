@@ -42,6 +42,16 @@ fn until(what: &str, mut is_there: impl FnMut() -> bool) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
+/// Where a cluster's data lies. It stays there after the test when `WALRUS_KEEP_DATA` is set.
+fn folder() -> Result<tempfile::TempDir> {
+    let keeps = std::env::var_os("WALRUS_KEEP_DATA").is_some();
+    let folder = tempfile::Builder::new().disable_cleanup(keeps).tempdir()?;
+    if keeps {
+        println!("data in {}", folder.path().display());
+    }
+    Ok(folder)
+}
+
 fn three(folder: &tempfile::TempDir) -> Result<Cluster> {
     Cluster::start(folder.path(), NODES, &NodeSettings::default())
 }
@@ -119,23 +129,48 @@ fn whole(cluster: &Cluster, topic: &str) -> Result<Duration> {
     })
 }
 
-/// The segment files of a node: what stands below its data, and how long each is.
-fn segments(cluster: &Cluster, id: i32) -> BTreeMap<PathBuf, u64> {
-    fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, u64>, root: &Path) {
+/// A segment file: its partition's folder, base and epoch.
+type Segment = (PathBuf, u64, u32);
+
+/// The segment files of a node, and how long each is.
+fn files(cluster: &Cluster, id: i32) -> BTreeMap<Segment, u64> {
+    fn walk(folder: &Path, found: &mut BTreeMap<Segment, u64>, root: &Path) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.is_dir() {
                 walk(&path, found, root);
-            } else if path.extension().is_some_and(|kind| kind == "log") {
-                let below = path.strip_prefix(root).expect("it was found there").to_owned();
-                found.insert(below, entry.metadata().map_or(0, |file| file.len()));
+            } else if let Some((base, epoch)) = segment_of(&path) {
+                let partition = folder.strip_prefix(root).expect("it was found there").to_owned();
+                let bytes = entry.metadata().map_or(0, |file| file.len());
+                found.insert((partition, base, epoch), bytes);
             }
         }
     }
     let (mut found, root) = (BTreeMap::new(), user_data(cluster, id));
     walk(&root, &mut found, &root);
-    found.retain(|_, bytes| *bytes > 0);
     found
+}
+
+/// Base and epoch of `<base>.<epoch>.log`.
+fn segment_of(path: &Path) -> Option<(u64, u32)> {
+    let (base, epoch) = path.file_name()?.to_str()?.strip_suffix(".log")?.split_once('.')?;
+    Some((base.parse().ok()?, epoch.parse().ok()?))
+}
+
+/// The segments of each node that hold something of their partition. One that was sealed with
+/// nothing in it is in no chain, whatever was written to it: the next one begins where it did.
+fn segments(cluster: &Cluster) -> Vec<BTreeMap<Segment, u64>> {
+    let mut all: Vec<_> = cluster.ids().into_iter().map(|id| files(cluster, id)).collect();
+    let known: BTreeSet<Segment> = all.iter().flat_map(|files| files.keys().cloned()).collect();
+    let replaced = |segment: &Segment| {
+        let (partition, base, epoch) = segment;
+        let later = (partition.clone(), *base, epoch + 1)..=(partition.clone(), *base, u32::MAX);
+        known.range(later).next().is_some()
+    };
+    for files in &mut all {
+        files.retain(|segment, bytes| *bytes > 0 && !replaced(segment));
+    }
+    all
 }
 
 fn user_data(cluster: &Cluster, id: i32) -> PathBuf {
@@ -144,29 +179,32 @@ fn user_data(cluster: &Cluster, id: i32) -> PathBuf {
 
 /// Waits until every node has every segment, while nobody writes, and compares them byte by byte.
 fn the_same_on_all(cluster: &Cluster) -> Result<Duration> {
-    let ids = cluster.ids();
-    let of = |id: &i32| segments(cluster, *id);
     let took = until("the same segments on all nodes", || {
-        let all: Vec<_> = ids.iter().map(of).collect();
+        let all = segments(cluster);
         !all[0].is_empty() && all.windows(2).all(|pair| pair[0] == pair[1])
     });
+    let all = segments(cluster);
     let Ok(took) = took else {
-        let differ: Vec<String> = ids.iter().map(|id| format!("{id}: {:#?}", of(id))).collect();
-        anyhow::bail!("the segments differ: {}", differ.join("\n"));
+        let known: BTreeSet<&Segment> = all.iter().flat_map(BTreeMap::keys).collect();
+        let bytes = |segment| all.iter().map(|files| files.get(segment)).collect::<Vec<_>>();
+        let differ = known.into_iter().map(|segment| (segment, bytes(segment)));
+        let differ: Vec<_> =
+            differ.filter(|(_, bytes)| bytes.windows(2).any(|pair| pair[0] != pair[1])).collect();
+        anyhow::bail!("what differs, with its bytes on each node: {differ:#?}");
     };
-    for segment in of(&ids[0]).keys() {
-        let copies: BTreeSet<Vec<u8>> = ids
-            .iter()
-            .map(|id| fs::read(user_data(cluster, *id).join(segment)))
-            .collect::<Result<_, _>>()?;
-        ensure!(copies.len() == 1, "{} has {} contents", segment.display(), copies.len());
+    for (partition, base, epoch) in all[0].keys() {
+        let name = partition.join(format!("{base:020}.{epoch}.log"));
+        let read = |id: i32| fs::read(user_data(cluster, id).join(&name));
+        let copies: BTreeSet<Vec<u8>> =
+            cluster.ids().into_iter().map(read).collect::<Result<_, _>>()?;
+        ensure!(copies.len() == 1, "{} has {} contents", name.display(), copies.len());
     }
     Ok(took)
 }
 
 #[test]
 fn nodes_that_are_told_of_each_other_form_one_cluster_and_find_it_again() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let mut cluster = three(&folder)?;
     let first = cluster.shown_by(1)?;
     ensure!(first.nodes.len() == NODES, "{first:?}");
@@ -190,7 +228,7 @@ fn nodes_that_are_told_of_each_other_form_one_cluster_and_find_it_again() -> Res
 
 #[test]
 fn a_cluster_of_one_is_joined_through_any_member() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let alone = Node::start(&folder.path().join("n1"), NodeSettings::default())?;
     let mut cluster = Cluster::of(alone);
     topic::create(&cluster.client(), &Topics::one("before", 2), 1, &[])?;
@@ -204,7 +242,7 @@ fn a_cluster_of_one_is_joined_through_any_member() -> Result<()> {
 
 #[test]
 fn a_node_without_its_folder_is_sent_away_with_both_storage_ids() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let mut cluster = three(&folder)?;
     cluster.node_mut(2).kill()?;
     let data_dir = cluster.node(2).data_dir().to_path_buf();
@@ -228,7 +266,7 @@ fn storage_id(data_dir: &Path) -> Result<String> {
 
 #[test]
 fn a_node_of_another_cluster_is_refused_with_both_cluster_ids() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let cluster = three(&folder)?;
     let ours = cluster.shown_by(1)?.id;
     let addresses = Addresses::free(1)?.remove(0);
@@ -250,7 +288,7 @@ fn a_node_of_another_cluster_is_refused_with_both_cluster_ids() -> Result<()> {
 
 #[test]
 fn partitions_spread_over_the_nodes_and_assignments_are_kept() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let cluster = three(&folder)?;
     topic::create(&cluster.client(), &Topics::one("spread", PARTITIONS), 3, &[])?;
     let mut led = Vec::new();
@@ -293,7 +331,7 @@ fn partitions_spread_over_the_nodes_and_assignments_are_kept() -> Result<()> {
 
 #[test]
 fn what_was_acked_is_read_back_from_three_nodes() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let cluster = rolling(&folder)?;
     let load = Load::start(&cluster, "plain")?;
     load.goes_on("at first")?;
@@ -329,7 +367,7 @@ fn choose(cluster: &Cluster, topic: &str, victim: Victim) -> Result<i32> {
 
 #[test]
 fn producers_go_on_when_any_node_is_killed_and_nothing_acked_is_lost() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let mut cluster = rolling(&folder)?;
     let load = Load::start(&cluster, "kills")?;
     load.goes_on("at first")?;
@@ -365,7 +403,7 @@ fn what_was_acked_survives_kill_9_of_a_random_node_at_a_random_moment() -> Resul
     let (rounds, seed) = (rounds()?, seed()?);
     println!("seed {seed} (WALRUS_CLUSTER_SEED={seed} repeats the pattern), {rounds} rounds");
     let mut random = StdRng::seed_from_u64(seed);
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let mut cluster = rolling(&folder)?;
     let load = Load::start(&cluster, "random")?;
     load.goes_on("at first")?;
@@ -382,7 +420,7 @@ fn what_was_acked_survives_kill_9_of_a_random_node_at_a_random_moment() -> Resul
 
 #[test]
 fn a_node_that_was_away_catches_up_and_then_stands_in_for_the_others() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let mut cluster = rolling(&folder)?;
     let load = Load::start(&cluster, "away")?;
     load.goes_on("at first")?;
@@ -402,7 +440,7 @@ fn a_node_that_was_away_catches_up_and_then_stands_in_for_the_others() -> Result
 
 #[test]
 fn a_frozen_node_is_replaced_and_finds_itself_fenced_when_it_goes_on() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let mut cluster = rolling(&folder)?;
     let load = Load::start(&cluster, "frozen")?;
     load.goes_on("at first")?;
@@ -426,7 +464,7 @@ fn a_frozen_node_is_replaced_and_finds_itself_fenced_when_it_goes_on() -> Result
 
 #[test]
 fn a_rolling_restart_costs_no_record() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let mut cluster = rolling(&folder)?;
     let load = Load::start(&cluster, "rolling")?;
     load.goes_on("at first")?;
@@ -444,7 +482,7 @@ fn a_rolling_restart_costs_no_record() -> Result<()> {
 
 #[test]
 fn a_whole_cluster_that_was_killed_has_everything_when_it_is_back() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let mut cluster = rolling(&folder)?;
     let load = Load::start(&cluster, "all")?;
     load.goes_on("at first")?;
@@ -464,7 +502,7 @@ fn a_whole_cluster_that_was_killed_has_everything_when_it_is_back() -> Result<()
 
 #[test]
 fn a_node_alone_has_nothing_to_do_with_others() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let nodes: Vec<Node> = ["a", "b"]
         .into_iter()
         .map(|name| Node::start(&folder.path().join(name), NodeSettings::default()))
@@ -479,7 +517,7 @@ fn a_node_alone_has_nothing_to_do_with_others() -> Result<()> {
 
 #[test]
 fn a_node_that_waits_for_others_says_for_whom_and_stops_when_it_is_asked() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = folder()?;
     let [own, absent] = Addresses::free(2)?[..] else { unreachable!("two were asked for") };
     for (name, flag) in [("j", "--join"), ("p", "--peers")] {
         let peers = match flag {
