@@ -7,8 +7,9 @@
 //! that embed it.
 
 pub mod disk;
-mod planted;
 pub mod segment;
 pub mod store;
 pub mod wal;
 pub mod walrus;
+
+use walrus_types::planted;

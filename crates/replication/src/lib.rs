@@ -21,7 +21,6 @@ mod cursors;
 mod leader;
 pub mod liveness;
 pub mod placement;
-mod planted;
 mod producers;
 mod replica;
 pub mod retention;
@@ -29,6 +28,8 @@ mod roll;
 pub mod seal;
 mod sender;
 mod tally;
+
+use walrus_types::planted;
 
 pub use cursors::{Cursors, Member, OpenSegment, write_quorum};
 pub use leader::{

@@ -2,12 +2,14 @@
 //! and the limits in force.
 //!
 //! Owns no I/O, no clock and no state. Where to read next: [`batch`] draws the one byte format
-//! that crosses all layers, [`limits`] names every bound.
+//! that crosses all layers, [`limits`] names every bound,
+//! [`planted`] the bugs that tests plant.
 
 pub mod batch;
 mod ids;
 pub mod limits;
 mod offset;
+pub mod planted;
 
 pub use ids::{
     ClusterId, Incarnation, NodeId, ParseIdError, PartitionIndex, SegmentId, StorageId, TopicId,

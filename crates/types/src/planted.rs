@@ -5,7 +5,8 @@
 
 /// Whether the bug of this name is planted in this process.
 #[cfg(feature = "planted")]
-pub(crate) fn is(name: &str) -> bool {
+#[must_use]
+pub fn is(name: &str) -> bool {
     static PLANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     PLANTED.get_or_init(|| std::env::var("WALRUS_PLANTED").ok()).as_deref() == Some(name)
 }
@@ -13,6 +14,7 @@ pub(crate) fn is(name: &str) -> bool {
 /// Never: this build has none.
 #[cfg(not(feature = "planted"))]
 #[inline]
-pub(crate) const fn is(_name: &str) -> bool {
+#[must_use]
+pub const fn is(_name: &str) -> bool {
     false
 }
