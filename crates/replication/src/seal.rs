@@ -16,7 +16,7 @@
 //!   answered (L17).
 //! - The end has to be durable on `w` members before it is proposed (I7). Suffixes are copied
 //!   between fenced members. When fewer can be reached for [`NARROW_AFTER_MS`], it goes on with
-//!   all that can, and the decision says so (M4).
+//!   all that can and say once more that they have it, and the decision says so (M4).
 //! - Rolls travel in commands of up to `CHANGES_PER_COMMAND_MAX`, the hottest first (M18). What
 //!   was proposed is proposed again unchanged until its outcome is known; another epoch ends the
 //!   seal of that segment (I5).

@@ -25,6 +25,8 @@ pub(super) struct SegmentSeal {
     since: UptimeMs,
     /// Since when there have been enough votes.
     enough_since: Option<UptimeMs>,
+    /// Since when those that hold the end have been asked again: see [`Again`].
+    again_since: Option<UptimeMs>,
     by_hand: bool,
     phase: Phase,
     /// What the operator was last told.
@@ -39,11 +41,22 @@ enum Phase {
     Over,
 }
 
+/// Before a seal that fewer than `w` hold, those few are asked again. What one of them alone had
+/// may be gone with its disk since it voted: sealed all the same, it would be a hole that no
+/// reader gets past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    No,
+    Asked,
+    Answered,
+}
+
 #[derive(Debug, Clone)]
 struct Voter {
     member: Member,
     said: Result<Held, Problem>,
     unclean: bool,
+    again: Again,
     /// Since when it has been pulling a suffix.
     copying: Option<UptimeMs>,
     /// Copies that failed since the last that did not, and when.
@@ -79,6 +92,7 @@ impl SegmentSeal {
             member: *member,
             said: Err(Problem::Silent),
             unclean: false,
+            again: Again::No,
             copying: None,
             failures: 0,
             failed_at: now,
@@ -88,6 +102,7 @@ impl SegmentSeal {
             orphan,
             since: now,
             enough_since: None,
+            again_since: None,
             by_hand: false,
             phase: Phase::Open,
             shown: Vec::new(),
@@ -104,7 +119,9 @@ impl SegmentSeal {
 
     /// Whether an answer of `node` could still change something.
     pub(super) fn waits_for(&self, node: NodeId) -> bool {
-        let lacks = |voter: &Voter| voter.member.node == node && voter.said.is_err();
+        let lacks = |voter: &Voter| {
+            voter.member.node == node && (voter.said.is_err() || voter.again == Again::Asked)
+        };
         matches!(self.phase, Phase::Open) && self.voters.iter().any(lacks)
     }
 
@@ -127,6 +144,9 @@ impl SegmentSeal {
             Report::NoMember => (Err(Problem::NoMember), voter.unclean),
             Report::Sealed => return,
         };
+        if voter.again == Again::Asked {
+            voter.again = Again::Answered;
+        }
         voter.unclean = unclean;
         voter.said = held.and_then(|held| match held {
             Held { storage: found, .. } if found != voter.member.storage => {
@@ -189,14 +209,21 @@ impl SegmentSeal {
     /// What is committed and past all that was answered.
     fn committed(&self) -> Option<Offset> {
         let told = self.voters.iter().filter_map(|voter| voter.said.ok()).map(|held| held.commit);
-        told.max().filter(|commit| *commit > self.end() && !planted::is("shortest-end"))
+        let unseen = planted::is("shortest-end") || planted::is("first-end");
+        told.max().filter(|commit| *commit > self.end() && !unseen)
     }
 
     /// The greatest end that any member has. What a member without a vote has counts too: it
     /// lacks a tail perhaps, but what it has was written.
     fn end(&self) -> Offset {
-        let ends = self.voters.iter().filter_map(Voter::end);
-        let end = if planted::is("shortest-end") { ends.min() } else { ends.max() };
+        let mut ends = self.voters.iter().filter_map(Voter::end);
+        let end = if planted::is("shortest-end") {
+            ends.min()
+        } else if planted::is("first-end") {
+            ends.next()
+        } else {
+            ends.max()
+        };
         end.unwrap_or(self.orphan.id.base)
     }
 
@@ -223,6 +250,7 @@ impl SegmentSeal {
         }
         if !self.is_decided() && !self.by_hand {
             self.enough_since = None;
+            self.ask_nobody_again();
             return None;
         }
         let enough_since = *self.enough_since.get_or_insert(now);
@@ -237,6 +265,9 @@ impl SegmentSeal {
                 self.copy(end, missing, now, effects);
                 return None;
             }
+            if !self.by_hand && !self.confirmed(end, now) {
+                return None;
+            }
         }
         let decision = self.decide(end);
         self.phase = Phase::Proposed(decision.clone());
@@ -248,6 +279,34 @@ impl SegmentSeal {
         let behind = |voter: &&Voter| voter.end().is_some_and(|has| has < end);
         let mut behind = self.voters.iter().filter(behind);
         behind.any(|voter| voter.copying.is_some() || voter.failures < COPY_TRIES)
+    }
+
+    /// Whether those that hold `end` have said so again, or some of them, with patience for the
+    /// others. The first question has them asked.
+    fn confirmed(&mut self, end: Offset, now: UptimeMs) -> bool {
+        let since = *self.again_since.get_or_insert(now);
+        let mut holders = 0;
+        for voter in self.voters.iter_mut().filter(|voter| voter.end() == Some(end)) {
+            holders += 1;
+            if voter.again == Again::No {
+                voter.again = Again::Asked;
+            }
+        }
+        let sure = self.sure_holders(end).len();
+        sure == holders || (sure > 0 && now.since(since) >= NARROW_AFTER_MS)
+    }
+
+    fn ask_nobody_again(&mut self) {
+        self.again_since = None;
+        for voter in &mut self.voters {
+            voter.again = Again::No;
+        }
+    }
+
+    /// Those that hold `end` as far as is known lately.
+    fn sure_holders(&self, end: Offset) -> Vec<Member> {
+        let sure = |voter: &&Voter| voter.end() == Some(end) && voter.again == Again::Answered;
+        self.voters.iter().filter(sure).map(|voter| voter.member).collect()
     }
 
     /// Begins copies until `missing` are under way; those who lack least come first.
@@ -282,14 +341,17 @@ impl SegmentSeal {
         assert!(end >= base, "{id} would end at {end}, before its base");
         let held = self.voters.iter().filter_map(|voter| voter.said.ok());
         let held = held.into_iter().find(|held| held.end == end && end > base);
-        let holders = self.holders(end);
+        let all = self.holders(end);
+        let unsaid = planted::is("seal-without-copies");
+        let short = end > base && all.len() < self.orphan.w && !unsaid;
+        let narrow = short && !self.by_hand;
         SealDecision {
             segment: id,
             end,
             bytes: held.map_or(0, |held| held.bytes),
             max_timestamp: held.map_or(TimestampMs::NONE, |held| held.max_timestamp),
-            short: end > base && holders.len() < self.orphan.w,
-            holders,
+            short,
+            holders: if narrow { self.sure_holders(end) } else { all },
             may_lack_from: (!safe || self.committed().is_some()).then_some(end),
         }
     }

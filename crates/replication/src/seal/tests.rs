@@ -194,7 +194,13 @@ fn a_copy_that_fails_or_hangs_is_tried_again() {
 #[test]
 fn when_w_cannot_be_reached_for_half_a_second_it_goes_on_with_those_that_can() {
     // M4. n=2, w=2, one dead: one vote is enough for the end, two are wanted to hold it.
-    check(2, 2, &[("2 has 5", ""), ("at 499", "ask 1"), ("at 500", "end 5 on 2, short")]);
+    let script = [
+        ("2 has 5", ""),
+        ("at 499", "ask 1"),
+        ("at 500", "ask 2"),
+        ("2 has 5", "end 5 on 2, short"),
+    ];
+    check(2, 2, &script);
     check(2, 2, &[("2 has 5", ""), ("at 499", "ask 1"), ("1 has 5", "end 5 on 1+2")]);
     check(
         2,
@@ -203,7 +209,8 @@ fn when_w_cannot_be_reached_for_half_a_second_it_goes_on_with_those_that_can() {
             ("at 5000", "ask 1, ask 2, 0 of 1 votes; n1: no answer; n2: no answer"),
             ("2 has 5", ""),
             ("at 5499", "ask 1"),
-            ("at 5500", "end 5 on 2, short"),
+            ("at 5500", "ask 2"),
+            ("2 has 5", "end 5 on 2, short"),
         ],
     );
     // All that can be reached get it first.
@@ -214,7 +221,10 @@ fn when_w_cannot_be_reached_for_half_a_second_it_goes_on_with_those_that_can() {
             ("2 has 5", ""),
             ("3 has 3", "copy 2>3 3..5"),
             ("at 500", "ask 1"),
-            ("copied 3 5", "end 5 on 2+3, short"),
+            ("copied 3 5", ""),
+            ("at 550", "ask 2, ask 3"),
+            ("3 has 5", ""),
+            ("2 has 5", "end 5 on 2+3, short"),
         ],
     );
     check(
@@ -227,7 +237,45 @@ fn when_w_cannot_be_reached_for_half_a_second_it_goes_on_with_those_that_can() {
             ("at 100", "copy 2>3 3..5"),
             ("copy 3 fails", ""),
             ("at 500", "copy 2>3 3..5, ask 1"),
-            ("copy 3 fails", "end 5 on 2, short"),
+            ("copy 3 fails", ""),
+            ("at 550", "ask 2"),
+            ("2 has 5", "end 5 on 2, short"),
+        ],
+    );
+}
+
+#[test]
+fn who_alone_holds_the_end_is_asked_again_before_a_narrow_seal() {
+    // Member 2 voted and lost its disk: sealed at 5, [4, 5) would be nowhere.
+    check(
+        3,
+        2,
+        &[
+            ("2 has 5", ""),
+            ("3 has 3", "copy 2>3 3..5"),
+            ("copy 3 fails", ""),
+            ("at 100", "copy 2>3 3..5"),
+            ("copy 3 fails", ""),
+            ("at 500", "copy 2>3 3..5, ask 1"),
+            ("copy 3 fails", ""),
+            ("at 550", "ask 2"),
+            ("2 lost", ""),
+            ("1 has 4", ""),
+            ("at 650", "copy 1>3 3..4"),
+            ("copied 3 4", "end 4 on 1+3"),
+        ],
+    );
+    // Of several, those that say so again go on after a while.
+    check(
+        4,
+        4,
+        &[
+            ("2 has 5", ""),
+            ("3 has 5", ""),
+            ("at 500", "ask 1, ask 2, ask 3, ask 4"),
+            ("3 has 5", ""),
+            ("at 999", "ask 1, ask 2, ask 4"),
+            ("at 1000", "end 5 on 3, short"),
         ],
     );
 }
