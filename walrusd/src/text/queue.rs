@@ -159,16 +159,26 @@ impl Queue {
         index: i32,
     ) -> Result<bool, FetchFailure> {
         let partition = broker.partition(topic, index).await?;
-        let metadata = broker.metadata();
-        let Some(chain) = metadata.partition(partition.id()) else { return Ok(false) };
-        // Entries that retention took while the cursor stood before them are gone.
-        let marks = partition.marks();
-        let from = self.next.get(&index).copied().unwrap_or_default();
-        let from = from.max(marks.log_start).min(marks.commit);
-        let Some(place) = read::locate(&broker.store, chain, &partition, from)? else {
-            return Ok(false);
+        let cursor = self.next.get(&index).copied().unwrap_or_default();
+        let (from, chunk) = loop {
+            let metadata = broker.metadata();
+            let Some(chain) = metadata.partition(partition.id()) else { return Ok(false) };
+            // Entries that retention took while the cursor stood before them are gone.
+            let marks = partition.marks();
+            let log_start = marks.log_start.max(chain.log_start());
+            let from = cursor.max(log_start).min(marks.commit.max(log_start));
+            let Some(place) = read::locate(&broker.store, chain, &partition, from)? else {
+                return Ok(false);
+            };
+            let read = place.read_async(from, READ_BYTES).await;
+            let moved = broker.metadata();
+            let moved = moved.partition(partition.id()).map(|chain| chain.log_start());
+            match read {
+                // Retention took the segment in the middle of it.
+                Err(_gone) if moved.is_some_and(|log_start| log_start > from) => {}
+                read => break (from, read?),
+            }
         };
-        let chunk = place.read_async(from, READ_BYTES).await?;
         for bytes in &chunk.bytes {
             self.unpack(index, from, bytes)?;
         }
