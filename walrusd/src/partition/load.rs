@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 use walrus_metadata::{Coverage, Reason, Roll, SealedAt};
 use walrus_replication::{Member, PartitionLeader, ProducerTable, placement::Occasion};
 use walrus_storage::{
@@ -54,7 +54,10 @@ pub async fn load(
     topic: &TopicView,
     id: TopicPartition,
 ) -> Result<Arc<Partition>, Unavailable> {
-    let chain = Arc::clone(topic.topic.partition(id.partition).ok_or(Unavailable::Unknown)?);
+    // As it is now and not as it was when the request looked at its topic: this node may have led
+    // the partition since, and rolled it away. Nobody writes a segment twice (I1).
+    let metadata = broker.raft.state();
+    let chain = Arc::clone(metadata.partition(id).ok_or(Unavailable::Unknown)?);
     let open = chain.open();
     if open.leader.node != broker.identity.node {
         return Err(Unavailable::NotLeader);
@@ -70,7 +73,15 @@ pub async fn load(
             debug!(partition = %id, why, "the producers' table is not to be had yet");
             Unavailable::Sealing
         })?;
-        (open.clone(), table, broker.store.segment(segment_of(id, open.key)))
+        let segment = broker.store.segment(segment_of(id, open.key));
+        let found = Arc::clone(&segment);
+        let end = tokio::task::spawn_blocking(move || found.end()).await;
+        if !matches!(end, Ok(Ok(end)) if end == open.key.base) {
+            error!(partition = %id, ?end, base = %open.key.base,
+                "this life of the node has written its open segment already: it is not led again");
+            return Err(Unavailable::Loading("its open segment was written before".into()));
+        }
+        (open.clone(), table, segment)
     } else {
         restarted(broker, id, &chain).await?
     };
@@ -84,7 +95,6 @@ pub async fn load(
         broker.leader_limits(&topic.config),
         broker.clock.uptime(),
     );
-    let metadata = broker.raft.state();
     for member in &record.members {
         let serves = metadata.node(member.node).is_some_and(|node| node.state.serves());
         leader.set_live(*member, serves);
