@@ -1,15 +1,16 @@
 //! Idempotent producers: five batches in flight, in order, and all of them again to a new leader.
+//! Consumers, which read from whomever they reach.
 
 use std::collections::VecDeque;
 
 use walrus_replication::Writer;
 use walrus_types::{
-    ProducerEpoch, ProducerId, Sequence, TimestampMs,
+    Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs,
     batch::{BatchHeader, plain_header},
 };
 
 use crate::{
-    parts::{Key, key},
+    message::{Key, key},
     world::World,
 };
 
@@ -30,7 +31,49 @@ impl Client {
     }
 }
 
+/// Where a consumer stands.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Consumer {
+    pub(crate) at: Offset,
+}
+
 impl World {
+    /// A client sends something to whoever leads, or to whoever thinks so.
+    pub(crate) fn client_acts(&mut self, client: usize) {
+        let known = self.slot_of(self.raft.open().writer.node);
+        let known = known.filter(|at| self.nodes[*at].runs(self.now) && !self.rng.one_in(4));
+        let Some(at) = known.or_else(|| self.some_leader()) else {
+            return;
+        };
+        if !self.may_serve(at) {
+            return;
+        }
+        if self.healing || self.rng.one_in(8) {
+            if self.clients[client].sent_to != Some(self.nodes[at].memory.life) || !self.healing {
+                self.resend(client, at);
+            }
+        } else {
+            self.produce(client, at);
+        }
+    }
+
+    /// A consumer reads on, from any node that it reaches.
+    pub(crate) fn consume(&mut self) {
+        let consumer = self.rng.below(self.consumers.len());
+        let at = self.rng.below(self.nodes.len());
+        if !self.nodes[at].runs(self.now) {
+            return;
+        }
+        let from = self.consumers[consumer].at;
+        let read = self.nodes[at].readable(from);
+        let Some(last) = read.last() else {
+            return;
+        };
+        self.counts.reads += 1;
+        self.consumers[consumer].at = last.end();
+        self.truth.check_read(from, &read);
+    }
+
     /// A client sends its next batch to whoever leads, or thinks so.
     pub(crate) fn produce(&mut self, client: usize, at: usize) {
         if self.nodes[at].memory.lead.is_none() {
@@ -46,7 +89,7 @@ impl World {
             producer_id: *id,
             producer_epoch: ProducerEpoch(0),
             base_sequence: *next,
-            max_timestamp: TimestampMs(i64::try_from(self.now.0).unwrap()),
+            max_timestamp: TimestampMs(i64::try_from(self.now).unwrap()),
             ..plain_header(records)
         };
         *next = next.plus(records);

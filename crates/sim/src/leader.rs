@@ -2,28 +2,35 @@
 
 use std::collections::VecDeque;
 
+use walrus_metadata::{Command, Coverage, Reason, Roll, SealedAt};
 use walrus_replication::{
-    Accepted, Acks, Advance, Append, AppendRefusal, Effect, Limits, Member, PartitionLeader,
+    Accepted, Acks, Advance, Append, AppendRefusal, Effect, Limits, Member, PartitionLeader, Phase,
     Position, ProducerTable, Proposal, Refusal, RollLimits, RollReason, Rolled, SenderLimits,
-    Senders, SequenceError,
+    Senders, SequenceError, Writer,
+    liveness::PartitionLease,
+    placement::{self, Occasion},
 };
-use walrus_types::{Epoch, NodeId, Offset, batch::BatchHeader};
+use walrus_types::{Epoch, NodeId, Offset, TimestampMs, batch::BatchHeader};
 
 use crate::{
-    metadata::Roll,
+    message::{Body, key},
     node::{Lead, Waiting},
-    parts::{Body, Message, key, node_of},
-    world::World,
+    raft::PARTITION,
+    world::{By, Event, World},
 };
 
 /// Three batches without records fit the window.
 const LIMITS: SenderLimits =
     SenderLimits { window_bytes: 200, read_bytes_max: 130, lag_max_ms: 100, commit_idle_ms: 5 };
+/// Members of an idle partition are asked so often, for the lease.
+const PROBE_MS: u64 = 200;
+/// A proposal without an outcome is repeated after this.
+const PROPOSE_AGAIN_MS: u64 = 200;
 
 impl World {
     /// Node `at` leads the segment of `epoch`, which was just opened.
     pub(crate) fn lead(&mut self, at: usize, epoch: Epoch, table: Option<ProducerTable>) {
-        let record = self.metadata.record(epoch).unwrap();
+        let record = self.raft.record(epoch).unwrap();
         let (open, base) = (&record.open, record.open.base);
         // A leader that was no member of the segment before fetches the table from one that was.
         let table = table.unwrap_or_else(|| self.truth.table(base));
@@ -31,42 +38,125 @@ impl World {
         let table = ProducerTable::decode(&table.encode()).unwrap();
         let roll = RollLimits { bytes: 0, entries: 0, age_ms: 0, interval_ms: 0, burst: 1 };
         let limits = Limits { min_insync: 1, roll };
-        let me = self.member(at);
-        let leader = PartitionLeader::open(me, open, Offset::ZERO, table, limits, self.now);
-        let senders = Senders::open(me, open, base, LIMITS, self.now);
-        self.nodes[at].memory.lead = Some(Lead { leader, senders, parked: VecDeque::new() });
+        let (me, now) = (self.member(at), self.clock(at));
+        let leader = PartitionLeader::open(me, open, Offset::ZERO, table, limits, now);
+        let senders = Senders::open(me, open, base, LIMITS, now);
+        let others = open.members.iter().filter(|member| **member != me);
+        let lease = PartitionLease::open(open.write_quorum, others.map(|member| member.node));
+        let (parked, proposed_at) = (VecDeque::new(), None);
+        let lead = Lead { leader, senders, lease, parked, proposed_at, probed_at: now };
+        self.nodes[at].memory.lead = Some(lead);
         self.connect_all(at);
+        self.look_at_members(at);
+    }
+
+    /// What a leader does now and then.
+    pub(crate) fn tick(&mut self, at: usize) {
+        if !self.nodes[at].listens() {
+            return;
+        }
+        if self.rng.one_in(10) {
+            self.pull(at);
+        }
+        let now = self.clock(at);
+        if let Some(lead) = &mut self.nodes[at].memory.lead {
+            let mut out = Vec::new();
+            lead.senders.tick(now, &mut out);
+            if now.since(lead.probed_at) >= PROBE_MS {
+                lead.probed_at = now;
+                lead.senders.probe(now, &mut out);
+            }
+            let again = lead.proposed_at.is_none_or(|then| now.since(then) >= PROPOSE_AGAIN_MS);
+            let proposal = lead.leader.proposal().filter(|_| again);
+            self.carry_out(at, out);
+            if let Some(proposal) = proposal {
+                self.propose_roll(at, proposal);
+            }
+            self.hand_in_parked(at);
+            self.go_on_without_quorum(at);
+        }
+        self.check_lease(at);
+        self.truth.check_reads(&self.nodes[at], &self.raft);
+    }
+
+    /// Whether the leader here may write and read: it has a lease, or this world has no law.
+    pub(crate) fn may_serve(&self, at: usize) -> bool {
+        let memory = &self.nodes[at].memory;
+        let now = self.clock(at);
+        memory
+            .lead
+            .as_ref()
+            .is_some_and(|lead| self.rules.lawless || memory.lease.may_serve(&lead.lease, now))
+    }
+
+    /// Metadata says which members are in service.
+    pub(crate) fn look_at_members(&mut self, at: usize) {
+        let memory = &mut self.nodes[at].memory;
+        let Some(lead) = &mut memory.lead else {
+            return;
+        };
+        let state = self.raft.at(memory.applied);
+        for member in &self.raft.record(lead.leader.epoch()).unwrap().open.members {
+            let serves = state
+                .node(member.node)
+                .is_some_and(|node| node.state.serves() && node.storage == member.storage);
+            lead.leader.set_live(*member, serves);
+        }
+        self.go_on_without_quorum(at);
+    }
+
+    /// A leader that lives and cannot commit any more, for its members are fenced, rolls.
+    fn go_on_without_quorum(&mut self, at: usize) {
+        let lead = self.nodes[at].memory.lead.as_ref();
+        if lead.is_some_and(|lead| {
+            !lead.leader.has_quorum()
+                && matches!(lead.leader.phase(), Phase::Open | Phase::Draining(_))
+        }) {
+            self.begin_roll(at, RollReason::QuorumLost);
+        }
+    }
+
+    /// The connection to a member was lost, and is made again when that can be.
+    pub(crate) fn reset(&mut self, at: usize, to: NodeId) {
+        let Some(lead) = &mut self.nodes[at].memory.lead else {
+            return;
+        };
+        let record = self.raft.record(lead.leader.epoch()).unwrap();
+        let Some(member) = record.open.members.iter().find(|m| m.node == to).copied() else {
+            return;
+        };
+        lead.senders.disconnected(member);
+        self.connect(at, member);
     }
 
     pub(crate) fn connect_all(&mut self, at: usize) {
         let epoch = self.nodes[at].memory.lead.as_ref().unwrap().leader.epoch();
-        let members = self.metadata.record(epoch).unwrap().open.members.clone();
-        for member in members {
+        let me = self.nodes[at].id;
+        let members = self.raft.record(epoch).unwrap().open.members.clone();
+        for member in members.into_iter().filter(|member| member.node != me) {
             self.connect(at, member);
         }
     }
 
-    pub(crate) fn disconnect_all(&mut self, at: usize) {
-        if let Some(lead) = &mut self.nodes[at].memory.lead {
-            let record = self.metadata.record(lead.leader.epoch()).unwrap();
-            for member in &record.open.members {
-                lead.senders.disconnected(*member);
+    /// All connections of a leader were lost.
+    pub(crate) fn reset_all(&mut self, at: usize) {
+        if let Some(lead) = &self.nodes[at].memory.lead {
+            let members = self.raft.record(lead.leader.epoch()).unwrap().open.members.clone();
+            for member in members {
+                self.reset(at, member.node);
             }
         }
     }
 
     pub(crate) fn connect(&mut self, at: usize, member: Member) {
-        let mut out = Vec::new();
-        if let Some(lead) = &mut self.nodes[at].memory.lead {
-            lead.senders.connected(member, self.now, &mut out);
+        let there = self.slot_of(member.node).filter(|there| self.linked(at, *there));
+        if there.is_none() {
+            self.after(50, Event::Reset { at, to: member.node });
+            return;
         }
-        self.carry_out(at, out);
-    }
-
-    pub(crate) fn tick(&mut self, at: usize) {
-        let mut out = Vec::new();
+        let (mut out, now) = (Vec::new(), self.clock(at));
         if let Some(lead) = &mut self.nodes[at].memory.lead {
-            lead.senders.tick(self.now, &mut out);
+            lead.senders.connected(member, now, &mut out);
         }
         self.carry_out(at, out);
     }
@@ -104,10 +194,11 @@ impl World {
         effects: &mut Vec<Effect>,
     ) {
         let fails = !self.healing && self.rng.one_in(20);
+        let now = self.clock(at);
         let node = &mut self.nodes[at];
         let lead = node.memory.lead.as_mut().unwrap();
         if fails {
-            lead.senders.not_sent(to, self.now);
+            lead.senders.not_sent(to, now);
             return;
         }
         let (epoch, mut bytes) = (lead.leader.epoch(), 0);
@@ -121,7 +212,7 @@ impl World {
             read.push(*batch);
         }
         let end = read.last().expect("a member is fed what is there").end();
-        if lead.senders.read(to, (end, bytes), self.now, effects) {
+        if lead.senders.read(to, (end, bytes), now, effects) {
             for batch in read {
                 self.send_append(at, to, Some(batch));
             }
@@ -139,18 +230,22 @@ impl World {
             prev_end: batch.map_or(Offset::ZERO, |batch| batch.base_offset),
             commit: leader.cursors().commit(),
             stream,
-            sent_at: self.now,
+            sent_at: self.clock(at),
         };
-        self.send(Message { to: node_of(member.node), body: Body::Append { append, batch } });
+        self.send(at, member.node, Body::Append { append, batch });
     }
 
     /// A member answers the leader of its segment, if that still is one.
     pub(crate) fn answered(&mut self, at: usize, from: Member, position: &Position) {
+        let now = self.clock(at);
         let Some(lead) = &mut self.nodes[at].memory.lead else {
             return;
         };
         let mut out = Vec::new();
-        lead.senders.answered(from, position, self.now, &mut out);
+        lead.senders.answered(from, position, now, &mut out);
+        if position.epoch == lead.leader.epoch() {
+            lead.lease.append_answered(from.node, position.sent_at);
+        }
         let advance = lead.leader.acked(position.epoch, from, position.durable);
         self.advance(at, advance);
         self.carry_out(at, out);
@@ -163,11 +258,12 @@ impl World {
         from: (NodeId, u32),
         refusal: &Refusal,
     ) {
+        let now = self.clock(at);
         if let Some(lead) = &mut self.nodes[at].memory.lead
             && lead.leader.epoch() == epoch
         {
             let mut out = Vec::new();
-            lead.senders.refused(from, refusal, self.now, &mut out);
+            lead.senders.refused(from, refusal, now, &mut out);
             self.carry_out(at, out);
         }
     }
@@ -176,19 +272,20 @@ impl World {
         if let Some(commit) = advance.commit {
             let lead = self.nodes[at].memory.lead.as_mut().unwrap();
             lead.senders.committed(commit);
-            let record = self.metadata.record(lead.leader.epoch()).unwrap();
+            let record = self.raft.record(lead.leader.epoch()).unwrap();
             self.truth.committed(&self.nodes, record, commit);
             self.answer_waiting(at);
         }
         if let Some(proposal) = advance.propose {
-            self.propose(at, proposal);
+            self.propose_roll(at, proposal);
         }
     }
 
     /// A batch of a client's, or one that was parked.
     pub(crate) fn request(&mut self, at: usize, batch: BatchHeader) {
+        let now = self.clock(at);
         let lead = self.nodes[at].memory.lead.as_mut().unwrap();
-        let answer = lead.leader.append(&batch, Acks::All, self.now);
+        let answer = lead.leader.append(&batch, Acks::All, now);
         self.judged(at, batch, answer);
     }
 
@@ -229,12 +326,13 @@ impl World {
     /// The leader's store has a batch of its own.
     fn wrote(&mut self, at: usize, batch: BatchHeader) {
         self.truth.wrote(batch);
+        let now = self.clock(at);
         let node = &mut self.nodes[at];
         node.disk.store(batch);
         let mut out = Vec::new();
         let bytes = u64::try_from(batch.batch_bytes).unwrap();
         let lead = node.memory.lead.as_mut().unwrap();
-        lead.senders.appended(batch.end(), bytes, self.now, &mut out);
+        lead.senders.appended(batch.end(), bytes, now, &mut out);
         self.carry_out(at, out);
     }
 
@@ -255,10 +353,11 @@ impl World {
     }
 
     pub(crate) fn hand_in_parked(&mut self, at: usize) {
+        let now = self.clock(at);
         while let Some(lead) = &mut self.nodes[at].memory.lead
             && let Some(batch) = lead.parked.pop_front()
         {
-            let answer = lead.leader.append_parked(&batch, Acks::All, self.now);
+            let answer = lead.leader.append_parked(&batch, Acks::All, now);
             if answer == Ok(Accepted::Parked) {
                 lead.parked.push_front(batch);
                 return;
@@ -268,10 +367,11 @@ impl World {
     }
 
     pub(crate) fn begin_roll(&mut self, at: usize, reason: RollReason) {
+        let now = self.clock(at);
         if let Some(lead) = &mut self.nodes[at].memory.lead
-            && let Ok(Some(proposal)) = lead.leader.begin_roll(reason, self.now)
+            && let Ok(Some(proposal)) = lead.leader.begin_roll(reason, now)
         {
-            self.propose(at, proposal);
+            self.propose_roll(at, proposal);
         }
     }
 
@@ -283,43 +383,83 @@ impl World {
         }
     }
 
-    pub(crate) fn propose_again(&mut self, at: usize) {
-        let lead = self.nodes[at].memory.lead.as_ref();
-        if let Some(proposal) = lead.and_then(|lead| lead.leader.proposal()) {
-            self.propose(at, proposal);
-        }
-    }
-
-    fn propose(&mut self, at: usize, Proposal { expected, end, reason, .. }: Proposal) {
-        let keeps = reason == RollReason::QuorumLost || self.rng.one_in(2);
-        let Some((mut next, mut members)) = self.placement() else {
+    fn propose_roll(&mut self, at: usize, proposal: Proposal) {
+        let Proposal { expected, end, bytes, max_timestamp, reason } = proposal;
+        let now = self.clock(at);
+        let lead = self.nodes[at].memory.lead.as_mut().unwrap();
+        lead.proposed_at = Some(now);
+        let Ok(next) = self.place(at, expected, Occasion::Planned(reason), &[]) else {
             return;
         };
-        if keeps {
-            next = self.nodes[at].memory.life;
-            if members.iter().all(|member| member.node != next.node) {
-                members[0] = self.metadata.member(at);
-            }
-        }
-        let roll = Roll { expected, end, next, members, forced: false, narrow: false };
-        self.propose_roll(roll);
+        let reason = match reason {
+            RollReason::QuorumLost => Reason::QuorumLost,
+            _ => Reason::Operator,
+        };
+        let roll = Roll {
+            partition: PARTITION,
+            expected,
+            sealed: SealedAt { end, bytes, max_timestamp },
+            coverage: Coverage::Quorum,
+            next,
+            reason,
+            at: TimestampMs(i64::try_from(self.now).unwrap()),
+        };
+        self.propose(at, By::Leader, Command::Roll(vec![roll]));
+    }
+
+    /// Where the successor of a segment goes, as node `at` sees the cluster.
+    pub(crate) fn place(
+        &mut self,
+        at: usize,
+        epoch: Epoch,
+        occasion: Occasion,
+        short: &[NodeId],
+    ) -> Result<walrus_metadata::Placement, placement::Refusal> {
+        let nodes = self.view(at);
+        let record = self.raft.record(epoch).unwrap();
+        let policy = [
+            placement::LeaderPolicy::LeastLoaded,
+            placement::LeaderPolicy::Rotate,
+            placement::LeaderPolicy::Keep,
+        ][self.rng.below(3)];
+        let request = placement::Request {
+            partition: PARTITION.partition,
+            target: self.rules.target,
+            min_insync: self.rules.min_insync,
+            previous: Some(placement::Previous {
+                members: &record.open.members,
+                leader: record.writer.node,
+                short,
+            }),
+            policy,
+            occasion,
+            salt: 1,
+        };
+        let placed = placement::place(&nodes, &request)?;
+        let Writer { node, incarnation } = placed.leader;
+        Ok(walrus_metadata::Placement {
+            leader: walrus_metadata::Leader { node, incarnation },
+            members: placed.members.iter().map(crate::raft::to_metadata).collect(),
+            w: u8::try_from(placed.w).unwrap(),
+        })
     }
 
     /// The segment that node `at` leads is sealed at `end`. Returns the table for its successor,
     /// unless this node goes on in that.
     pub(crate) fn lead_sealed(&mut self, at: usize, end: Offset) -> Option<ProducerTable> {
-        let me = self.member(at);
+        let (me, now) = (self.member(at), self.clock(at));
         let node = &mut self.nodes[at];
         let mut lead = node.memory.lead.take().unwrap();
         let epoch = lead.leader.epoch();
-        let next = self.metadata.record(epoch.next()).unwrap();
-        let mine = next.writer == node.memory.life;
+        let next = self.raft.record(epoch.next()).unwrap();
+        let mine = next.writer == node.memory.life && !node.memory.lease.is_fenced();
         let log_end = lead.leader.cursors().log_end();
-        match lead.leader.sealed(end, mine.then_some(&next.open), self.now) {
+        match lead.leader.sealed(end, mine.then_some(&next.open), now) {
             Rolled::Stopped => {
                 node.disk.cut(epoch, end);
                 self.counts.cuts += u64::from(end < log_end);
-                self.client_lost_leader(node_life(&self.nodes[at]));
+                let life = node.memory.life;
+                self.client_lost_leader(life);
                 Some(lead.leader.producers().clone())
             }
             Rolled::Leads { carry } => {
@@ -327,7 +467,11 @@ impl World {
                 let carried: Vec<BatchHeader> =
                     node.disk.batches(epoch, end, log_end).copied().collect();
                 node.disk.cut(epoch, end);
-                lead.senders = Senders::open(me, &next.open, log_end, LIMITS, self.now);
+                lead.senders = Senders::open(me, &next.open, log_end, LIMITS, now);
+                let others = next.open.members.iter().filter(|member| **member != me);
+                let w = next.open.write_quorum;
+                lead.lease = PartitionLease::open(w, others.map(|member| member.node));
+                lead.proposed_at = None;
                 for batch in carried {
                     let batch = BatchHeader { epoch: epoch.next(), ..batch };
                     self.counts.carried += 1;
@@ -340,8 +484,4 @@ impl World {
             }
         }
     }
-}
-
-fn node_life(node: &crate::node::Node) -> walrus_replication::Writer {
-    node.memory.life
 }

@@ -1,11 +1,19 @@
-//! A node: a disk that keeps what was flushed, and a memory that a crash empties.
+//! A node: a disk that keeps what was flushed, a memory that a crash empties, a clock that drifts.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use walrus_replication::{Fences, OnDisk, PartitionLeader, ReplicaSegment, Senders, Writer};
-use walrus_types::{Epoch, Offset, StorageId, TimestampMs, batch::BatchHeader};
+use walrus_replication::{
+    Fences, Member, OnDisk, PartitionLeader, ReplicaSegment, Senders, UptimeMs, Writer,
+    liveness::{NodeLease, PartitionLease, Terms},
+};
+use walrus_types::{
+    Epoch, Incarnation, NodeId, Offset, SegmentId, StorageId, TimestampMs, batch::BatchHeader,
+};
 
-use crate::parts::Key;
+use crate::{
+    controller::Controller,
+    message::{CopyOrder, Key},
+};
 
 /// What was written and is not flushed, in the order of the WAL.
 pub(crate) enum Write {
@@ -115,38 +123,118 @@ pub(crate) struct Waiting {
 pub(crate) struct Lead {
     pub(crate) leader: PartitionLeader,
     pub(crate) senders: Senders,
+    pub(crate) lease: PartitionLease,
     pub(crate) parked: VecDeque<BatchHeader>,
+    /// By the leader's clock.
+    pub(crate) proposed_at: Option<UptimeMs>,
+    pub(crate) probed_at: UptimeMs,
+}
+
+/// A controller that waits for the answer to a fence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) controller: (usize, u64),
+    pub(crate) writer: Writer,
+    pub(crate) segments: Vec<SegmentId>,
 }
 
 pub(crate) struct Memory {
     pub(crate) life: Writer,
+    pub(crate) lease: NodeLease,
     pub(crate) fences: Fences,
     pub(crate) replicas: BTreeMap<Epoch, ReplicaSegment>,
     pub(crate) lead: Option<Lead>,
     pub(crate) waiting: Vec<Waiting>,
-    /// Events of the metadata that are applied here, and segments that are known by that.
+    /// Commands of the metadata that are applied here.
     pub(crate) applied: usize,
-    pub(crate) known: usize,
-    /// Controllers that wait for the answer to a fence.
-    pub(crate) asked: Vec<(usize, Writer)>,
+    pub(crate) asked: Vec<Asked>,
+    pub(crate) orders: Vec<CopyOrder>,
+    pub(crate) controller: Option<Controller>,
+    /// A new life is due: this one was told that it is fenced.
+    pub(crate) ends: bool,
 }
 
 impl Memory {
     pub(crate) fn new(life: Writer, disk: &Disk) -> Self {
         Self {
             life,
+            lease: NodeLease::new(Terms::default()),
             fences: Fences::restore(disk.fences.records()),
             replicas: BTreeMap::new(),
             lead: None,
             waiting: Vec::new(),
             applied: 0,
-            known: 0,
             asked: Vec::new(),
+            orders: Vec::new(),
+            controller: None,
+            ends: false,
         }
     }
 }
 
+/// Where a node's process stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Process {
+    Down,
+    /// It takes part in Raft and is not registered.
+    Starting,
+    /// It has an empty disk and calls itself what it was before: metadata does not take it in, and
+    /// it answers for a disk that is gone.
+    Refused,
+    Up,
+}
+
 pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) process: Process,
+    /// It takes no steps until then.
+    pub(crate) paused_until: u64,
+    /// Nothing is flushed until then.
+    pub(crate) disk_stuck: Option<(u64, u64)>,
+    /// Its clock's milliseconds in a second.
+    pub(crate) rate: u64,
     pub(crate) disk: Disk,
     pub(crate) memory: Memory,
+}
+
+impl Node {
+    pub(crate) fn new(id: NodeId, disk: Disk, rate: u64) -> Self {
+        let life = Writer { node: id, incarnation: Incarnation(1) };
+        let memory = Memory::new(life, &disk);
+        let process = Process::Up;
+        Self { id, process, paused_until: 0, disk_stuck: None, rate, disk, memory }
+    }
+
+    /// This node with the disk that it has.
+    pub(crate) fn member(&self) -> Member {
+        Member { node: self.id, storage: self.disk.storage }
+    }
+
+    /// Batches from an offset on, as far as this node serves them.
+    pub(crate) fn readable(&self, from: Offset) -> Vec<BatchHeader> {
+        let memory = &self.memory;
+        let replicas = memory.replicas.values().map(|r| (r.epoch(), r.readable_end()));
+        let lead =
+            memory.lead.iter().map(|lead| (lead.leader.epoch(), lead.leader.cursors().commit()));
+        for (epoch, end) in replicas.chain(lead) {
+            let batches: Vec<_> = self.disk.batches(epoch, from, end).copied().collect();
+            if batches.first().is_some_and(|first| first.base_offset == from) {
+                return batches;
+            }
+        }
+        Vec::new()
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.process == Process::Up
+    }
+
+    /// Whether its parts beside Raft are there.
+    pub(crate) fn listens(&self) -> bool {
+        matches!(self.process, Process::Refused | Process::Up)
+    }
+
+    pub(crate) fn runs(&self, now: u64) -> bool {
+        self.process != Process::Down && self.paused_until <= now
+    }
 }

@@ -1,0 +1,83 @@
+//! Seeds as tests: the first worlds every time, others for a while, and every planted bug.
+//!
+//! `WALRUS_SIM_SECONDS` says how long to go on with other seeds.
+
+use std::time::{Duration, Instant};
+
+use walrus_sim::{Counts, run};
+
+/// The same worlds every time, whatever the clock says; and a test that does nothing finds nothing.
+#[test]
+fn the_first_worlds_hold_and_reach_everything() {
+    let mut counts = Counts::default();
+    for seed in 1..=60 {
+        counts.add(&run(seed, false).unwrap_or_else(|failure| panic!("{failure}")));
+    }
+    println!("seeds 1 to 60: {counts}");
+    assert_eq!(counts.missing(), Vec::<&str>::new(), "not reached");
+}
+
+#[test]
+fn the_chain_holds_whatever_happens() {
+    let seconds = std::env::var("WALRUS_SIM_SECONDS").ok().and_then(|text| text.parse().ok());
+    let (begun, limit) = (Instant::now(), Duration::from_secs(seconds.unwrap_or(50)));
+    let first = 1000 + u64::from(std::process::id()) * 1_000_000;
+    let (mut seeds, mut counts) = (0, Counts::default());
+    while begun.elapsed() < limit {
+        counts.add(&run(first + seeds, false).unwrap_or_else(|failure| panic!("{failure}")));
+        seeds += 1;
+    }
+    println!("seeds {first} to {}: {seeds} worlds, {counts}", first + seeds - 1);
+}
+
+/// A world is its seed, and nothing else.
+#[test]
+fn a_seed_plays_the_same_world_every_time() {
+    let once = |seed| run(seed, false).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(once(7), once(7));
+}
+
+/// Bugs that are planted on purpose, and the worlds within which each must be caught.
+#[cfg(feature = "planted")]
+const PLANTED: [(&str, u64); 10] = [
+    ("fence-one-too-few", 100),
+    ("first-end", 100),
+    ("shortest-end", 100),
+    ("seal-without-copies", 100),
+    ("append-after-proposal", 100),
+    ("lost-disk-votes", 200),
+    ("answer-before-flush", 100),
+    ("ack-before-flush", 100),
+    ("table-forgotten", 100),
+    ("tail-sequences-kept", 100),
+];
+
+/// Each bug is planted in a process of its own, which runs the test below.
+#[cfg(feature = "planted")]
+#[test]
+fn every_planted_bug_is_caught() {
+    for (bug, seeds_max) in PLANTED {
+        let ran = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "one_planted_bug_is_caught", "--ignored", "--nocapture"])
+            .env("WALRUS_PLANTED", bug)
+            .env("WALRUS_SIM_SEEDS_MAX", seeds_max.to_string())
+            .env("RUST_BACKTRACE", "0")
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&ran.stdout);
+        let caught = output.lines().find(|line| line.contains("caught by"));
+        println!("{}", caught.unwrap_or("nothing was said"));
+        assert!(ran.status.success(), "{bug} is not caught within {seeds_max} worlds: {output}");
+    }
+}
+
+#[cfg(feature = "planted")]
+#[test]
+#[ignore = "run by every_planted_bug_is_caught, with a bug"]
+fn one_planted_bug_is_caught() {
+    let bug = std::env::var("WALRUS_PLANTED").unwrap();
+    let seeds_max: u64 = std::env::var("WALRUS_SIM_SEEDS_MAX").unwrap().parse().unwrap();
+    let failure = (1..=seeds_max).find_map(|seed| run(seed, false).err()).expect("caught");
+    let what = failure.what.lines().nth(1).unwrap_or(&failure.what);
+    println!("{bug} caught by seed {}: {what}", failure.seed);
+}
