@@ -76,12 +76,13 @@ Tick ==
 ----------------------------------------------------------------------------
 \* Controller t hears a heartbeat. One that was deposed notices before it
 \* answers: it would extend leases that its successor takes away. Nor does it
-\* fence any more, for nobody talks to it.
+\* fence any more, for nobody talks to it. And one that begins applies first all
+\* that was committed: it would extend leases of lives that are fenced.
 Beat(t) ==
   /\ Source = "beats" /\ ~told /\ t <= term
   /\ t = term \/ IsOff("DeposedIsQuiet")
   /\ heard' = [heard EXCEPT ![t] = theirs]
-  /\ IF t \in condemned \/ (fenced /\ t = term)
+  /\ IF t \in condemned \/ (fenced /\ t = term /\ (t = 1 \/ ~IsOff("NewHasApplied")))
      THEN /\ told' = TRUE /\ answer' = answer
      ELSE /\ told' = told /\ answer' = <<t, mine>>
   /\ UNCHANGED <<clocks, sent, known, taken, probe, term, since, condemned, ends>>

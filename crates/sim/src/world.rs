@@ -469,6 +469,9 @@ impl World {
         self.ruler = Some(at);
         self.counts.elections += 1;
         self.note(|| format!("{at} leads raft"));
+        // Before it acts it applies all that was committed, or it would extend leases of lives
+        // that are fenced.
+        self.catch_up(at);
         self.begin_rule(at);
     }
 
