@@ -25,9 +25,9 @@ pub struct ConsumeSettings {
     /// Give up after this many seconds
     #[arg(long, default_value_t = 300)]
     pub timeout: u64,
-    /// Measure CPU and memory of this process while reading
+    /// Measure CPU and memory of this process while reading; may be repeated, all are added up
     #[arg(long)]
-    pub broker_pid: Option<u32>,
+    pub broker_pid: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -65,7 +65,7 @@ pub fn run(cluster: &Cluster, settings: &ConsumeSettings) -> Result<ConsumeRepor
     if wanted == 0 {
         bail!("there is nothing to read in {}", settings.topics.topic);
     }
-    let meter = settings.broker_pid.map(Meter::start).transpose()?;
+    let meter = Meter::start(&settings.broker_pid)?;
     let own_cpu_s = process::usage(std::process::id())?.cpu_s;
     let read = read(&consumer, settings, wanted)?;
     let client_cpu_s = process::usage(std::process::id())?.cpu_s - own_cpu_s;

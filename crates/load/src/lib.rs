@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`produce`] | records per second and latency at a rate, or as fast as the client can |
 //! | [`roundtrip`] | latency with one record in flight |
+//! | [`pauses`] | how long each partition is without an ack, through whatever is done to the brokers |
 //! | [`consume`] | reading a topic from its start |
 //! | [`verify`] | whether every acked record is there, once, at its offset |
 //! | [`topic`] | making and removing the topics of a run |
@@ -17,6 +18,7 @@ pub mod client;
 pub mod consume;
 pub mod latency;
 pub mod pace;
+pub mod pauses;
 pub mod payload;
 pub mod process;
 pub mod produce;

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use walrus_load::client::Cluster;
 use walrus_load::consume::{self, ConsumeSettings};
+use walrus_load::pauses::{self, PausesSettings};
 use walrus_load::produce::{self, ProduceSettings};
 use walrus_load::roundtrip::{self, RoundtripSettings};
 use walrus_load::topic::{self, Topics};
@@ -27,6 +28,7 @@ Examples:
   walrus-load produce -t load -p 6 --rate 5000 --linger-ms 0 --broker-pid 4711
   walrus-load roundtrip -t load --seconds 10
   walrus-load consume -t load -p 6
+  sleep 10 | walrus-load pauses -t load -p 6 --rate 200
   walrus-load verify produce -t check -p 6 --seconds 20 --history /tmp/check.jsonl
   walrus-load verify check   -t check -p 6 --history /tmp/check.jsonl";
 
@@ -56,6 +58,8 @@ enum Command {
     Produce(Box<ProduceSettings>),
     /// Measure latency with one record in flight
     Roundtrip(RoundtripSettings),
+    /// Note every ack of an idempotent producer until standard input ends
+    Pauses(PausesSettings),
     /// Read topics from their start to their end
     Consume(ConsumeSettings),
     /// Show whether what was acked is there
@@ -134,6 +138,7 @@ fn main() -> Result<ExitCode> {
             report.latency = keep(report.latency);
             output.write(&report)?;
         }
+        Command::Pauses(settings) => output.write(&pauses::run(&cli.cluster, &settings)?)?,
         Command::Consume(settings) => output.write(&consume::run(&cli.cluster, &settings)?)?,
         Command::Verify(Verify::Produce(verify)) => {
             output.write(&verify_produce(&cli.cluster, verify)?)?;

@@ -54,7 +54,19 @@ fn status_kib(status: &str, key: &str) -> Option<u64> {
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// What a process cost between the start and the end of a measurement.
+/// Looks at several processes and adds them up.
+fn usage_of_all(pids: &[u32]) -> Result<Usage> {
+    let mut sum = Usage { cpu_s: 0.0, rss_kib: 0, rss_high_water_kib: 0 };
+    for pid in pids {
+        let one = usage(*pid)?;
+        sum.cpu_s += one.cpu_s;
+        sum.rss_kib += one.rss_kib;
+        sum.rss_high_water_kib += one.rss_high_water_kib;
+    }
+    Ok(sum)
+}
+
+/// What a process, or several together, cost between the start and the end of a measurement.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Cost {
     pub cpu_s: f64,
@@ -66,10 +78,10 @@ pub struct Cost {
     pub rss_high_water_kib: u64,
 }
 
-/// Watches a process while a workload runs.
+/// Watches processes while a workload runs, and adds them up.
 #[derive(Debug)]
 pub struct Meter {
-    pid: u32,
+    pids: Vec<u32>,
     start: Usage,
     peak_kib: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -77,17 +89,22 @@ pub struct Meter {
 }
 
 impl Meter {
-    pub fn start(pid: u32) -> Result<Self> {
-        let start = usage(pid)?;
+    /// `None` where there is nothing to watch.
+    pub fn start(pids: &[u32]) -> Result<Option<Self>> {
+        if pids.is_empty() {
+            return Ok(None);
+        }
+        let start = usage_of_all(pids)?;
         let peak_kib = Arc::new(AtomicU64::new(start.rss_kib));
         let stop = Arc::new(AtomicBool::new(false));
         let sampler = std::thread::Builder::new()
             .name("rss sampler".to_owned())
             .spawn({
                 let (peak_kib, stop) = (Arc::clone(&peak_kib), Arc::clone(&stop));
+                let pids = pids.to_vec();
                 move || {
                     while !stop.load(Ordering::Relaxed) {
-                        if let Ok(now) = usage(pid) {
+                        if let Ok(now) = usage_of_all(&pids) {
                             peak_kib.fetch_max(now.rss_kib, Ordering::Relaxed);
                         }
                         std::thread::sleep(SAMPLE_EVERY);
@@ -95,13 +112,14 @@ impl Meter {
                 }
             })
             .context("no thread for the meter")?;
-        Ok(Self { pid, start, peak_kib, stop, sampler: Some(sampler) })
+        let pids = pids.to_vec();
+        Ok(Some(Self { pids, start, peak_kib, stop, sampler: Some(sampler) }))
     }
 
-    /// Ends the measurement. The process must still be running: a workload that killed its broker
+    /// Ends the measurement. The processes must still be running: a workload that killed its broker
     /// measured something else.
     pub fn finish(mut self) -> Result<Cost> {
-        let end = usage(self.pid)?;
+        let end = usage_of_all(&self.pids)?;
         self.stop_sampling();
         Ok(Cost {
             cpu_s: end.cpu_s - self.start.cpu_s,
@@ -141,7 +159,7 @@ mod tests {
     #[test]
     fn a_meter_sees_this_process_work_and_keep_memory() {
         let pid = std::process::id();
-        let meter = Meter::start(pid).expect("this process is running");
+        let meter = Meter::start(&[pid]).expect("this process is running").expect("one is watched");
         let kept = vec![1_u8; 64 << 20];
         let target = usage(pid).expect("this process is running").cpu_s + 0.05;
         while usage(pid).expect("this process is running").cpu_s < target {}
@@ -149,6 +167,15 @@ mod tests {
         assert!(cost.cpu_s >= 0.04, "{cost:?}");
         assert!(cost.rss_peak_kib >= cost.rss_start_kib + 60_000, "{cost:?}");
         assert_eq!(kept.len(), 64 << 20);
+    }
+
+    #[test]
+    fn several_processes_are_added_up() {
+        let pid = std::process::id();
+        let (one, two) = (usage_of_all(&[pid]), usage_of_all(&[pid, pid]));
+        let (one, two) = (one.expect("it is running"), two.expect("it is running"));
+        assert!(two.rss_kib > one.rss_kib * 3 / 2, "{one:?} {two:?}");
+        assert!(Meter::start(&[]).expect("nothing is looked at").is_none());
     }
 
     #[test]

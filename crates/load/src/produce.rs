@@ -53,9 +53,9 @@ pub struct ProduceSettings {
     pub spread: Spread,
     #[command(flatten)]
     pub producing: Producing,
-    /// Measure CPU and memory of this process in the window
+    /// Measure CPU and memory of this process in the window; may be repeated, all are added up
     #[arg(long)]
-    pub broker_pid: Option<u32>,
+    pub broker_pid: Vec<u32>,
 }
 
 /// What came of it.
@@ -163,7 +163,7 @@ fn send_all(
             break;
         }
         if measuring.is_none() && now_ns >= window.start_ns {
-            measuring = Some(Measuring::start(settings.broker_pid)?);
+            measuring = Some(Measuring::start(&settings.broker_pid)?);
         }
         let place = walk.next_place();
         let record = BaseRecord::with_opaque_to(&names[place.topic], opaque(due_ns))
@@ -227,8 +227,8 @@ struct Measuring {
 }
 
 impl Measuring {
-    fn start(broker_pid: Option<u32>) -> Result<Self> {
-        let broker = broker_pid.map(Meter::start).transpose()?;
+    fn start(broker_pids: &[u32]) -> Result<Self> {
+        let broker = Meter::start(broker_pids)?;
         Ok(Self { broker, client_cpu_s: process::usage(std::process::id())?.cpu_s })
     }
 

@@ -36,9 +36,9 @@ pub struct RoundtripSettings {
     /// Seconds of the measured window
     #[arg(long, default_value_t = 30.0)]
     pub seconds: f64,
-    /// Measure CPU and memory of this process in the window
+    /// Measure CPU and memory of this process in the window; may be repeated, all are added up
     #[arg(long)]
-    pub broker_pid: Option<u32>,
+    pub broker_pid: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -79,7 +79,7 @@ pub fn run(cluster: &Cluster, settings: &RoundtripSettings) -> Result<RoundtripR
     chain.send_next();
     poll_for(&producer, warmup)?;
     chain.state().phase = Phase::Measure;
-    let meter = settings.broker_pid.map(Meter::start).transpose()?;
+    let meter = Meter::start(&settings.broker_pid)?;
     let began = Instant::now();
     poll_for(&producer, measured)?;
     let seconds = began.elapsed().as_secs_f64();
