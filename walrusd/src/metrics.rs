@@ -52,6 +52,7 @@ struct Counters {
     produced_bytes: AtomicU64,
     fetched_bytes: AtomicU64,
     rolled: AtomicU64,
+    roll_parked: Times,
 }
 
 /// The names of [`Command`], at the places that [`text_place`] gives them.
@@ -120,6 +121,7 @@ impl Default for Metrics {
             produced_bytes: AtomicU64::new(0),
             fetched_bytes: AtomicU64::new(0),
             rolled: AtomicU64::new(0),
+            roll_parked: Times::default(),
         }))
     }
 }
@@ -176,6 +178,11 @@ impl Metrics {
     /// A segment was sealed and its successor opened.
     pub fn rolled(&self) {
         self.0.rolled.fetch_add(1, Relaxed);
+    }
+
+    /// Appends waited so long for a roll: from its beginning to the first append in the successor.
+    pub fn roll_parked(&self, parked: Duration) {
+        self.0.roll_parked.record(parked);
     }
 
     /// The text protocol was asked something.

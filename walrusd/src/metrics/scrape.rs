@@ -102,6 +102,13 @@ impl Page<'_> {
         Ok(())
     }
 
+    fn latency(&mut self, name: &str, help: &str, latency: &Latency) -> fmt::Result {
+        if latency.count == 0 {
+            return Ok(());
+        }
+        latency_line(self.0.encode_descriptor(name, help, None, MetricType::Histogram)?, latency)
+    }
+
     fn latencies<L: EncodeLabelSet>(
         &mut self,
         (name, help): (&str, &str),
@@ -219,6 +226,9 @@ impl Scrape {
             "Segments that were sealed and followed by the next",
             counters.rolled.load(Relaxed),
         )?;
+        let parked =
+            "From the beginning of a roll to the first append in the successor, in seconds";
+        page.latency("walrus_roll_parked_seconds", parked, &counters.roll_parked.read())?;
         let held = "Bytes that requests under way hold in memory";
         page.gauge("walrus_request_memory_bytes", held, self.facts.request_bytes)
     }
@@ -424,6 +434,7 @@ mod tests {
         drop(metrics.connected());
         metrics.request(Api::Fetch);
         metrics.request_took(Api::Fetch, Duration::from_micros(40));
+        metrics.roll_parked(Duration::from_micros(1500));
         metrics.produced(3, 700);
         metrics.produced(-1, 0);
         metrics.produce_refused(ResponseError::CorruptMessage);
@@ -438,6 +449,8 @@ mod tests {
             "walrus_request_seconds_bucket{le=\"0.000064\",api=\"Fetch\"} 1",
             "walrus_request_seconds_bucket{le=\"+Inf\",api=\"Fetch\"} 1",
             "walrus_produced_records_total 3",
+            "walrus_roll_parked_seconds_bucket{le=\"0.001024\"} 0",
+            "walrus_roll_parked_seconds_bucket{le=\"0.002048\"} 1",
             "walrus_produced_bytes_total 700",
             "walrus_request_errors_total{api=\"Produce\",error=\"CorruptMessage\"} 1",
             "walrus_request_errors_total{api=\"Fetch\",error=\"UnknownServerError\"} 1",

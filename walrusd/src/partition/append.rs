@@ -12,6 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -162,6 +163,8 @@ pub(super) struct Core {
     committed: AckQueue,
     /// Appends that wait for the end of a roll, in their order.
     parked: VecDeque<Parked>,
+    /// Since when they do.
+    parks_since: Option<Instant>,
     watchers: Watchers,
     /// Where the controller wants the next segment.
     wanted: Option<Placement>,
@@ -178,6 +181,9 @@ pub struct Behind {
     pub end: Offset,
     /// As of its end.
     pub producers: ProducerTable,
+    /// How long appends were parked until the first of them went to the successor; `None` where
+    /// they were not, or where this node does not lead that.
+    pub parked: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -217,6 +223,7 @@ impl Partition {
             flushed: AckQueue::default(),
             committed: AckQueue::default(),
             parked: VecDeque::new(),
+            parks_since: None,
             watchers: Watchers::default(),
             wanted: None,
             closed: None,
@@ -438,6 +445,7 @@ impl Partition {
             Ok(None) => {}
             Err(_refusal) => return false,
         }
+        core.parks_since.get_or_insert_with(Instant::now);
         true
     }
 
@@ -464,6 +472,7 @@ impl Partition {
             return None;
         }
         let sealed = Arc::clone(&core.open);
+        let parks_since = core.parks_since.take();
         // Everything below the end is committed, whoever sealed it.
         self.advance(&mut core, Advance { commit: Some(end), propose: None });
         let Some((next, segment)) = next else {
@@ -471,7 +480,7 @@ impl Partition {
             assert_eq!(rolled, Rolled::Stopped, "no successor was given");
             let producers = core.leader.producers().clone();
             self.close_locked(&mut core, &AppendFailure::NotLeader);
-            return Some(Behind { sealed, end, producers });
+            return Some(Behind { sealed, end, producers, parked: None });
         };
         let mut producers = core.leader.producers().clone();
         producers.undo_from(end);
@@ -483,12 +492,13 @@ impl Partition {
             if let Err(failure) = self.take_along(&mut core, &batch, next.epoch) {
                 warn!(partition = %self.id, why = %failure, "partition stopped");
                 self.close_locked(&mut core, &failure);
-                return Some(Behind { sealed, end, producers });
+                return Some(Behind { sealed, end, producers, parked: None });
             }
         }
         self.begin_feeding(&mut core);
         self.append_parked(&mut core, now);
-        Some(Behind { sealed, end, producers })
+        let parked = parks_since.map(|since| since.elapsed());
+        Some(Behind { sealed, end, producers, parked })
     }
 
     /// Writes a batch that the sealed segment no longer covers to its successor, at its offset.

@@ -237,7 +237,10 @@ pub async fn settle(broker: &Arc<Broker>, partition: &Arc<Partition>, expected: 
         broker.partitions().remove(partition);
         partition.sealed(end, None, Vec::new(), broker.clock.uptime())
     };
-    if let Some(Behind { sealed, end, producers }) = behind {
+    if let Some(Behind { sealed, end, producers, parked }) = behind {
+        if let Some(parked) = parked {
+            broker.metrics.roll_parked(parked);
+        }
         if !mine {
             debug!(partition = %id, %end, leader = %open.leader.node, "another node leads now");
         }
