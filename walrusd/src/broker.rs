@@ -47,6 +47,8 @@ use crate::{
 const FETCH_BYTES_MAX: usize = ANSWERS_BYTES_MAX;
 /// A fetch that finds the budget spent waits this long before it answers with nothing.
 const FETCH_BUDGET_WAIT: Duration = Duration::from_millis(500);
+/// A node that clients may still be connected to is shown to them for so long after it went.
+const SHOWN_LONGER: Duration = Duration::from_secs(5);
 /// Rolls of one partition follow each other at this distance on average.
 const ROLL_INTERVAL_MS: u64 = 20;
 /// Rolls of one partition that may follow each other at once.
@@ -404,7 +406,8 @@ impl Broker {
         };
         let rack = self.config.node.rack.as_ref().map(ToString::to_string);
         let own = Endpoint { id: self.identity.node, host, port, rack };
-        cluster_view::endpoints(&self.metadata(), own)
+        let lost = self.leading.lost_within(SHOWN_LONGER);
+        cluster_view::endpoints(&self.metadata(), own, &lost)
     }
 
     /// Whom clients are told to ask for changes of metadata.

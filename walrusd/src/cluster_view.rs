@@ -1,16 +1,22 @@
 //! The cluster as Kafka's clients are shown it: which nodes there are, where, and who of them is
 //! told to be the controller.
 
-use walrus_metadata::Metadata;
+use walrus_metadata::{Metadata, NodeState};
 use walrus_types::{NodeId, StorageId};
 
 use crate::broker::Endpoint;
 
 /// Where clients find the nodes, in order of their ids. A node that is fenced or removed is left
-/// out, as in Kafka: clients would go on trying to reach it. `own` is this node as the asking
-/// client reached it, and is always there: it answers, after all.
-pub fn endpoints(metadata: &Metadata, own: Endpoint) -> Vec<Endpoint> {
-    let others = metadata.nodes().iter().filter(|(id, node)| **id != own.id && node.state.serves());
+/// out, as in Kafka: clients would go on trying to reach it. Those of `lost` stay a little longer:
+/// a librdkafka that learns in one answer that a node is gone and who leads its partitions now
+/// takes the partitions from the next leader again while it gives the node up, and looks for
+/// leaders a second later. `own` is this node as the asking client reached it, and is always
+/// there: it answers, after all.
+pub fn endpoints(metadata: &Metadata, own: Endpoint, lost: &[NodeId]) -> Vec<Endpoint> {
+    let others = metadata.nodes().iter().filter(|(id, node)| {
+        let is_shown = node.state.serves() || node.state == NodeState::Fenced && lost.contains(*id);
+        **id != own.id && is_shown
+    });
     let mut all: Vec<Endpoint> = others
         .map(|(id, node)| {
             let client = node.addresses.client.clone();
@@ -32,7 +38,7 @@ pub fn controller(metadata: &Metadata, leader: Option<StorageId>, own: NodeId) -
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
-    use walrus_metadata::{Address, Addresses, Command, Fence, Register};
+    use walrus_metadata::{Address, Addresses, Command, Fence, NodeChange, Register, SetNodeState};
     use walrus_types::{ClusterId, Incarnation, TimestampMs};
 
     use super::*;
@@ -76,18 +82,32 @@ mod tests {
     #[test]
     fn a_node_shows_itself_as_it_was_reached_and_others_as_they_registered() {
         let mut metadata = cluster(3);
-        let all = endpoints(&metadata, reached(2));
+        let all = endpoints(&metadata, reached(2), &[]);
         assert_eq!(shown(&all), ["n1=node1:9091", "n2=10.0.0.9:99", "n3=node3:9091"]);
         assert_eq!(all[2].rack.as_deref(), Some("rack3"));
         fence(&mut metadata, 3);
         fence(&mut metadata, 2);
-        assert_eq!(shown(&endpoints(&metadata, reached(2))), ["n1=node1:9091", "n2=10.0.0.9:99"]);
+        let two = ["n1=node1:9091", "n2=10.0.0.9:99"];
+        assert_eq!(shown(&endpoints(&metadata, reached(2), &[])), two);
+        assert_eq!(shown(&endpoints(&metadata, reached(2), &[NodeId(1)])), two);
+    }
+
+    #[test]
+    fn a_fenced_node_is_shown_a_little_longer_and_a_removed_one_is_not() {
+        let mut metadata = cluster(3);
+        fence(&mut metadata, 3);
+        let all = endpoints(&metadata, reached(1), &[NodeId(3)]);
+        assert_eq!(shown(&all), ["n1=10.0.0.9:99", "n2=node2:9091", "n3=node3:9091"]);
+        let (node, expected) = (NodeId(3), Some(Incarnation(1)));
+        let remove = SetNodeState { node, expected, change: NodeChange::Remove };
+        metadata.apply(metadata.applied() + 1, &Command::SetNodeState(remove));
+        assert_eq!(endpoints(&metadata, reached(1), &[NodeId(3)]).len(), 2);
     }
 
     #[test]
     fn a_node_that_knows_of_nobody_shows_itself() {
         let metadata = Metadata::default();
-        assert_eq!(shown(&endpoints(&metadata, reached(1))), ["n1=10.0.0.9:99"]);
+        assert_eq!(shown(&endpoints(&metadata, reached(1), &[])), ["n1=10.0.0.9:99"]);
         assert_eq!(controller(&metadata, Some(storage(1)), NodeId(1)), NodeId(1));
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use walrus_replication::{Member, SenderLimits, UptimeMs, Writer};
 use walrus_types::{NodeId, limits};
 
@@ -51,6 +51,8 @@ pub struct Leading {
     ticks: mpsc::Sender<Tick>,
     /// The disks that there are connections to.
     connected: RwLock<HashMap<NodeId, Member>>,
+    /// When the connection to a node ended that is not connected again.
+    lost: RwLock<HashMap<NodeId, Instant>>,
 }
 
 /// The other end of a node's [`Leading`].
@@ -75,6 +77,7 @@ impl Leading {
             feeds,
             ticks,
             connected: RwLock::default(),
+            lost: RwLock::default(),
         };
         (Arc::new(leading), OrderedTicks(ordered))
     }
@@ -90,6 +93,7 @@ impl Leading {
 
     /// There is a connection, from now on.
     pub fn connected(&self, member: Member) {
+        self.lost.write().remove(&member.node);
         self.connected.write().insert(member.node, member);
     }
 
@@ -98,7 +102,15 @@ impl Leading {
         let mut connected = self.connected.write();
         if connected.get(&member.node) == Some(&member) {
             connected.remove(&member.node);
+            self.lost.write().insert(member.node, Instant::now());
         }
+    }
+
+    /// The nodes whose connections ended no longer ago and that were not connected since.
+    pub fn lost_within(&self, time: Duration) -> Vec<NodeId> {
+        let lost = self.lost.read();
+        let lately = lost.iter().filter(|(_, since)| since.elapsed() < time);
+        lately.map(|(node, _)| *node).collect()
     }
 
     /// Has `partition` ticked at `at`. False when that cannot be now.

@@ -7,8 +7,10 @@ mod view;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 use walrus_metadata::Metadata;
 use walrus_types::TopicId;
@@ -21,13 +23,17 @@ use walrus_wire::kafka_protocol::{
     protocol::StrBytes,
 };
 
-use self::view::{refused, show};
+use self::view::{Seen, refused, show};
 use super::{Head, codes::Refusal, topics};
 use crate::{
     broker::Broker,
     net::{connection::Client, replies::Reply},
 };
 
+/// A node whose connection ended so lately is about to be fenced, or to be back.
+const LOST_LATELY: Duration = Duration::from_secs(1);
+/// How long an answer waits for the next leaders of what a node led that has just gone.
+const SETTLED_MAX: Duration = Duration::from_millis(50);
 /// Versions 10 and 11 have the field, but Kafka refuses it in them: its first brokers with topic
 /// ids fell over it, and no client sends it.
 const BY_ID_SINCE: i16 = 12;
@@ -62,10 +68,10 @@ pub async fn begin(
     {
         not_made = make_missing(broker, wanted).await;
     }
-    let metadata = broker.metadata();
+    let seen = seen(broker, wanted.as_deref()).await;
     let mut topics = match wanted {
-        None => metadata.topics().map(|topic| show(&metadata, topic)).collect(),
-        Some(wanted) => answer(&metadata, wanted, &not_made),
+        None => seen.metadata.topics().map(|topic| show(&seen, topic)).collect(),
+        Some(wanted) => answer(&seen, wanted, &not_made),
     };
     if request.include_topic_authorized_operations {
         view::tell_operations(&mut topics);
@@ -88,6 +94,38 @@ pub async fn begin(
         response.cluster_authorized_operations = CLUSTER_OPERATIONS;
     }
     head.ready(&response)
+}
+
+/// What this node knows. When a leader's process ends, clients ask at once who leads now, and are
+/// told by the time that the next one does; who is sent back to the dead one asks again only after
+/// a second (librdkafka looks for leaders that are down so often). It waits for a moment only, for
+/// other answers on the connection wait behind this one.
+async fn seen(broker: &Broker, wanted: Option<&[Wanted]>) -> Seen {
+    let until = Instant::now() + SETTLED_MAX;
+    let mut views = broker.raft.watch();
+    loop {
+        let metadata = Arc::clone(&views.borrow_and_update());
+        let seen = Seen { metadata, lost: broker.leading().lost_within(LOST_LATELY) };
+        if seen.lost.is_empty() || !is_led_by_lost(&seen, wanted) {
+            return seen;
+        }
+        if !matches!(timeout_at(until, views.changed()).await, Ok(Ok(()))) {
+            return seen;
+        }
+    }
+}
+
+fn is_led_by_lost(seen: &Seen, wanted: Option<&[Wanted]>) -> bool {
+    let metadata = &seen.metadata;
+    let Some(wanted) = wanted else {
+        return metadata.topics().any(|topic| seen.is_led_by_lost(topic));
+    };
+    let mut topics = wanted.iter().filter_map(|one| match one {
+        Wanted::Name(name) => metadata.topic_named(name),
+        Wanted::Id(id) => metadata.topic(TopicId(*id)),
+        Wanted::Unsupported(_) => None,
+    });
+    topics.any(|topic| seen.is_led_by_lost(topic))
 }
 
 /// The topics asked about, each once however often it was named, for an answer may be ten
@@ -133,13 +171,14 @@ fn missing(metadata: &Metadata, wanted: &[Wanted]) -> Vec<TopicName> {
 }
 
 fn answer(
-    metadata: &Metadata,
+    seen: &Seen,
     wanted: Vec<Wanted>,
     not_made: &BTreeMap<TopicName, Refusal>,
 ) -> Vec<MetadataResponseTopic> {
+    let metadata = &seen.metadata;
     let answers = wanted.into_iter().map(|one| match one {
         Wanted::Name(name) => match metadata.topic_named(&name) {
-            Some(topic) => show(metadata, topic),
+            Some(topic) => show(seen, topic),
             None => {
                 let refusal = not_made.get(&name).cloned().unwrap_or_else(|| {
                     topics::check_name(&name).err().unwrap_or_else(Refusal::unknown_topic)
@@ -148,7 +187,7 @@ fn answer(
             }
         },
         Wanted::Id(id) => match metadata.topic(TopicId(id)) {
-            Some(topic) => show(metadata, topic),
+            Some(topic) => show(seen, topic),
             None => refused(None, id, &Refusal::unknown_topic_id()),
         },
         Wanted::Unsupported(name) => {
@@ -208,9 +247,10 @@ mod tests {
     fn every_way_of_asking_gets_its_answer() {
         let World { metadata, .. } = World::with_topics(&[("there", 2)]);
         let there = metadata.topic_named("there").unwrap().id.0;
+        let seen = Seen { metadata: Arc::new(metadata), lost: Vec::new() };
         for version in 0..=12 {
             let request = ask(&["there", "missing", "no/name"], &[there, Uuid::max()]);
-            let topics = answer(&metadata, wanted(&request, version).unwrap(), &BTreeMap::new());
+            let topics = answer(&seen, wanted(&request, version).unwrap(), &BTreeMap::new());
             let code = |code: ResponseError| code.code();
             let by_id = version >= BY_ID_SINCE;
             let expected = [

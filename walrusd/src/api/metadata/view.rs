@@ -1,6 +1,8 @@
 //! A topic as Kafka clients see it: the open segments' members are its replicas, those that are
 //! away are offline (design §13.14).
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 use walrus_metadata::{Member, Metadata, NodeState, Open, Topic};
 use walrus_types::{NodeId, PartitionIndex};
@@ -19,10 +21,26 @@ use crate::api::{codes::Refusal, topics};
 /// `AclOperation` that topics have, by its code (3 Read to 8 Describe, 10 and 11 the configs).
 const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 
+/// What there is, as this node sees it.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) metadata: Arc<Metadata>,
+    /// Nodes whose connections ended a moment ago.
+    pub(super) lost: Vec<NodeId>,
+}
+
+impl Seen {
+    /// Whether a partition of the topic is led by a node that was lost a moment ago.
+    pub(super) fn is_led_by_lost(&self, topic: &Topic) -> bool {
+        let mut partitions = topic.partitions().iter();
+        partitions.any(|(_, chain)| self.lost.contains(&chain.open().leader.node))
+    }
+}
+
 /// A topic that is there.
-pub(super) fn show(metadata: &Metadata, topic: &Topic) -> MetadataResponseTopic {
+pub(super) fn show(seen: &Seen, topic: &Topic) -> MetadataResponseTopic {
     let partitions = topic.partitions().iter();
-    let partitions = partitions.map(|(index, chain)| partition(metadata, *index, chain.open()));
+    let partitions = partitions.map(|(index, chain)| partition(seen, *index, chain.open()));
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(topic.name.to_string()))))
         .with_topic_id(topic.id.0)
@@ -51,13 +69,16 @@ pub(super) fn tell_operations(topics: &mut [MetadataResponseTopic]) {
     }
 }
 
-fn partition(metadata: &Metadata, index: PartitionIndex, open: &Open) -> MetadataResponsePartition {
+fn partition(seen: &Seen, index: PartitionIndex, open: &Open) -> MetadataResponsePartition {
+    let Seen { metadata, lost } = seen;
     let id = |node: NodeId| BrokerId(node.0);
     let (up, away): (Vec<Member>, Vec<Member>) =
         open.members.iter().partition(|member| is_up(metadata, **member));
     // A node that was started anew leads on: its segment of the earlier life is sealed when
-    // somebody asks for the partition.
-    let led = up.iter().any(|member| member.node == open.leader.node);
+    // somebody asks for the partition. Of one that was lost a moment ago a client that is sent
+    // back to it learns nothing: it asks again soon where it is told that there is none.
+    let led = up.iter().any(|member| member.node == open.leader.node)
+        && !lost.contains(&open.leader.node);
     let (error_code, leader) = if led {
         (0, id(open.leader.node))
     } else {
@@ -91,12 +112,32 @@ mod tests {
     use super::*;
     use crate::api::world::World;
 
-    #[test]
-    fn members_that_are_away_are_offline_and_a_leader_that_is_away_is_none() {
+    fn one_partition() -> (Seen, Open) {
         let World { metadata, .. } = World::with_topics(&[("t", 1)]);
         let topic = metadata.topic_named("t").unwrap();
         let open = topic.partition(PartitionIndex(0)).unwrap().open().clone();
-        let shown = partition(&metadata, PartitionIndex(0), &open);
+        (Seen { metadata: Arc::new(metadata), lost: Vec::new() }, open)
+    }
+
+    #[test]
+    fn nobody_is_sent_to_a_leader_that_was_lost_a_moment_ago() {
+        let (mut seen, open) = one_partition();
+        for (lost, waits) in [(open.leader.node.0 + 1, false), (open.leader.node.0, true)] {
+            seen.lost = vec![NodeId(lost)];
+            let shown = partition(&seen, PartitionIndex(0), &open);
+            assert_eq!(shown.leader_id.0 == -1, waits);
+            assert_eq!(shown.error_code == ResponseError::LeaderNotAvailable.code(), waits);
+            // It may be back in no time: it is not taken for away.
+            assert_eq!((shown.isr_nodes.len(), shown.offline_replicas.len()), (1, 0));
+            let topic = seen.metadata.topic_named("t").unwrap();
+            assert_eq!(seen.is_led_by_lost(topic), waits);
+        }
+    }
+
+    #[test]
+    fn members_that_are_away_are_offline_and_a_leader_that_is_away_is_none() {
+        let (seen, open) = one_partition();
+        let shown = partition(&seen, PartitionIndex(0), &open);
         let node = open.leader.node.0;
         assert_eq!((shown.error_code, shown.leader_id.0), (0, node));
         assert_eq!(shown.leader_epoch, open.key.epoch.0);
@@ -106,7 +147,7 @@ mod tests {
         let gone = Member { node: NodeId(node + 1), storage: open.members[0].storage };
         for members in [vec![other_disk], vec![gone]] {
             let open = Open { members: members.into(), ..open.clone() };
-            let shown = partition(&metadata, PartitionIndex(0), &open);
+            let shown = partition(&seen, PartitionIndex(0), &open);
             assert_eq!(shown.error_code, ResponseError::LeaderNotAvailable.code());
             assert_eq!(shown.leader_id.0, -1);
             assert_eq!((shown.isr_nodes.len(), shown.offline_replicas.len()), (0, 1));
