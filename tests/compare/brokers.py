@@ -1,4 +1,5 @@
 """Starts and stops the brokers under comparison: Kafka from Maven's jars, Walrus from this tree.
+Three of a kind as one cluster are `cluster.py`'s.
 
 Each broker is one process on loopback with a data folder of its own, ended by its process id and
 by nothing else. Kafka runs as its own scripts would run it: KRaft, 1 GiB heap, G1.
@@ -29,8 +30,8 @@ JVM_FLAGS = [
 
 SERVER_PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+node.id={number}
+{quorum}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
@@ -38,10 +39,11 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
 num.partitions=4
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
+default.replication.factor={copies}
+offsets.topic.replication.factor={copies}
+transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor={copies}
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.segment.delete.delay.ms=1000
@@ -76,6 +78,11 @@ def kafka_jars():
     return folder
 
 
+def kafka_cluster_id():
+    text = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    return text.replace("-", "A")  # An id may not begin with a dash.
+
+
 def cargo_program(package):
     """Builds a program of this workspace in release mode and says where it is."""
     subprocess.run(["cargo", "build", "--release", "-q", "-p", package], cwd=ROOT, check=True)
@@ -90,6 +97,10 @@ class Broker:
 
     #: Topic configs that belong to this way of running it.
     topic_configs = ()
+    #: Copies of each partition.
+    copies = 1
+    #: Its id.
+    number = 1
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -111,6 +122,11 @@ class Broker:
     @property
     def pid(self):
         return self.process.pid
+
+    @property
+    def pids(self):
+        """Of all processes that serve."""
+        return [self.pid]
 
     def start(self):
         log = open(self.folder / "broker.log", "ab")
@@ -162,15 +178,19 @@ class Kafka(Broker):
 
     def prepare(self):
         self.client_port, self.controller_port = free_port(), free_port()
+        quorum = f"controller.quorum.bootstrap.servers=127.0.0.1:{self.controller_port}"
+        self.format(kafka_cluster_id(), quorum, "--standalone")
+
+    def format(self, cluster_id, quorum, *how):
+        """Writes its settings and makes its data folder."""
         self.config = self.folder / "server.properties"
         self.config.write_text(SERVER_PROPERTIES.format(
-            client=self.client_port, controller=self.controller_port, data=self.folder / "data"))
+            number=self.number, quorum=quorum, copies=self.copies, client=self.client_port,
+            controller=self.controller_port, data=self.folder / "data"))
         self.jars = kafka_jars()
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        cluster = cluster.replace("-", "A")  # An id may not begin with a dash.
         subprocess.run(
-            self.java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self.config),
-                      "--standalone"),
+            self.java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c",
+                      str(self.config), *how),
             check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
 
     def java(self, main, *arguments, flags=()):
@@ -201,13 +221,19 @@ class Walrus(Broker):
     program = None
 
     def prepare(self):
+        Walrus.built()
+        self.client_port, self.raft_port, self.admin_port = free_port(), free_port(), free_port()
+
+    @staticmethod
+    def built():
+        """The program; it is built once."""
         if Walrus.program is None:
             given = os.environ.get("WALRUSD")
             Walrus.program = pathlib.Path(given) if given else cargo_program("walrusd")
-        self.client_port, self.raft_port, self.admin_port = free_port(), free_port(), free_port()
+        return Walrus.program
 
     def command(self):
-        return [str(Walrus.program), "--node-id", "1", "--data-dir", str(self.folder / "data"),
+        return [str(Walrus.program), "--node-id", str(self.number), "--data-dir", str(self.folder / "data"),
                 "--raft-port", str(self.raft_port), "--client-port", str(self.client_port),
                 "--admin-port", str(self.admin_port)]
 

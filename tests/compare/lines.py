@@ -1,4 +1,4 @@
-"""What is measured: one function for each line of the comparison.
+"""What is measured: one function for each line of the comparison of one node with one.
 
 A line is given a fresh broker (started, ready, empty), runs the load program against it and returns
 raw figures. It knows nothing of rounds, medians or tables: `run` and `table.py` do.
@@ -19,10 +19,11 @@ PEERS = ("kafka", "walrus")
 
 
 class Bench:
-    """What a line works with: a broker, the load program, and how long to measure."""
+    """What a line works with: a broker or a cluster, the load program, how long to measure."""
 
-    def __init__(self, broker, load, seconds, warmup, quick):
+    def __init__(self, broker, load, seconds, warmup, quick, topic="load"):
         self.broker = broker
+        self.topic = topic
         self.load_program = load
         self.seconds = seconds
         self.warmup = warmup
@@ -42,7 +43,12 @@ class Bench:
 
     def create(self, topic, partitions):
         configs = [part for config in self.broker.topic_configs for part in ("--config", config)]
-        self.load("create-topic", "-t", topic, "-p", partitions, *configs)
+        self.load("create-topic", "-t", topic, "-p", partitions,
+                  "--replication-factor", self.broker.copies, *configs)
+
+    def meters(self):
+        """Whose CPU and memory the load program is to look at."""
+        return [part for pid in self.broker.pids for part in ("--broker-pid", pid)]
 
     def produce(self, topic, partitions, record_bytes, *more, batch_bytes=BATCH_BYTES):
         """Open-loop produce for the measured time; the broker's cost is in the report.
@@ -54,8 +60,8 @@ class Bench:
         """
         return self.load(
             "produce", "-t", topic, "-p", partitions, "-s", record_bytes, "--acks", "all",
-            "-X", "max.in.flight=5", "--batch-bytes", batch_bytes, "--warmup", self.warmup, "--seconds", self.seconds,
-            "--broker-pid", self.broker.pid, *more,
+            "-X", "max.in.flight=5", "--batch-bytes", batch_bytes, "--warmup", self.warmup,
+            "--seconds", self.seconds, *self.meters(), *more,
             timeout_s=self.warmup + self.seconds + 300)
 
     def fill(self, topic, partitions, record_bytes, records, *more):
@@ -69,28 +75,28 @@ class Bench:
 
 def throughput_1k(bench):
     """6 partitions, acks=all, 1 KiB records, as fast as possible."""
-    bench.create("load", 6)
-    return bench.produce("load", 6, KIB)
+    bench.create(bench.topic, 6)
+    return bench.produce(bench.topic, 6, KIB)
 
 
 def throughput_100(bench):
     """The same with records of 100 bytes."""
-    bench.create("load", 6)
-    return bench.produce("load", 6, 100)
+    bench.create(bench.topic, 6)
+    return bench.produce(bench.topic, 6, 100)
 
 
 def roundtrip(bench):
     """One 1 KiB record in flight, acks=all."""
-    bench.create("load", 1)
+    bench.create(bench.topic, 1)
     return bench.load(
-        "roundtrip", "-t", "load", "-s", KIB, "--warmup", bench.warmup, "--seconds", bench.seconds,
-        "--broker-pid", bench.broker.pid)
+        "roundtrip", "-t", bench.topic, "-s", KIB, "--warmup", bench.warmup,
+        "--seconds", bench.seconds, *bench.meters())
 
 
 def steady_5000(bench):
     """5,000 records of 1 KiB per second over 6 partitions, acks=all, no linger."""
-    bench.create("load", 6)
-    return bench.produce("load", 6, KIB, "--rate", 5000, "--linger-ms", 0)
+    bench.create(bench.topic, 6)
+    return bench.produce(bench.topic, 6, KIB, "--rate", 5000, "--linger-ms", 0)
 
 
 def consume_2gb(bench):
@@ -99,10 +105,10 @@ def consume_2gb(bench):
     bench.create("load", 6)
     bench.fill("load", 6, KIB, records)
     bench.load("consume", "-t", "load", "-p", 6)  # Once unmeasured, so that warm means warm.
-    warm = bench.load("consume", "-t", "load", "-p", 6, "--broker-pid", bench.broker.pid)
+    warm = bench.load("consume", "-t", "load", "-p", 6, *bench.meters())
     bench.broker.stop()
     bench.broker.start().ready("load", 6)
-    restarted = bench.load("consume", "-t", "load", "-p", 6, "--broker-pid", bench.broker.pid)
+    restarted = bench.load("consume", "-t", "load", "-p", 6, *bench.meters())
     return {"warm": warm, "after_restart": restarted}
 
 

@@ -1,17 +1,24 @@
 """Asks a broker, in its own protocol and with nothing but sockets, whether it can be used.
 
-Two requests are enough: Metadata (which brokers and partitions are there) and ListOffsets (does
-the leader answer for them). Both in versions that every Kafka and Walrus speaks. Metadata is asked
-with auto-creation off, so that a probe changes nothing.
+Two requests are enough for that: Metadata (which brokers and partitions are there) and ListOffsets
+(does the leader answer for them). A third, IncrementalAlterConfigs, is the smallest change of
+metadata. All in versions that every Kafka and Walrus speaks. Metadata is asked with auto-creation
+off, so that a probe changes nothing.
 """
 
+import collections
 import socket
 import struct
 import time
 
-METADATA, LIST_OFFSETS = 3, 2
+METADATA, LIST_OFFSETS, CHANGE_CONFIGS = 3, 2, 44
 METADATA_VERSION, LIST_OFFSETS_VERSION = 4, 1
 LATEST = -1
+TOPIC, SET = 2, 0
+REPLICA_NOT_AVAILABLE = 9
+
+#: Where a partition is.
+Place = collections.namedtuple("Place", "leader replicas in_sync")
 
 
 class NotReady(Exception):
@@ -80,6 +87,13 @@ class Connection:
 
     def metadata(self, topics=None):
         """(broker ids, {topic: {partition: leader}}) of the named topics, or of all."""
+        brokers, found = self.layout(topics)
+        leaders = {name: {index: place.leader for index, place in partitions.items()}
+                   for name, partitions in found.items()}
+        return brokers, leaders
+
+    def layout(self, topics=None):
+        """(broker ids, {topic: {partition: Place}}) of the named topics, or of all."""
         if topics is None:
             body = struct.pack(">i", -1)
         else:
@@ -94,9 +108,11 @@ class Connection:
 
         def partition():
             error, index, leader = reader.take("h"), reader.take("i"), reader.take("i")
-            reader.array(lambda: reader.take("i"))
-            reader.array(lambda: reader.take("i"))
-            return index, leader if error == 0 else -1
+            replicas = reader.array(lambda: reader.take("i"))
+            in_sync = reader.array(lambda: reader.take("i"))
+            # What is led although a replica is away is led (error 9).
+            leader = leader if error in (0, REPLICA_NOT_AVAILABLE) else -1
+            return index, Place(leader, replicas, in_sync)
 
         def topic():
             error, name = reader.take("h"), reader.string()
@@ -127,6 +143,21 @@ class Connection:
             return dict(reader.array(partition))
 
         return reader.array(answer)[0]
+
+
+def change_topic(connection, topic, key, value):
+    """Sets one config of a topic; the error code that came back."""
+    body = struct.pack(">ib", 1, TOPIC) + string(topic)
+    body += struct.pack(">i", 1) + string(key) + struct.pack(">b", SET) + string(value) + b"\0"
+    reader = connection.ask(CHANGE_CONFIGS, 0, body)
+    reader.take("i")  # throttle time
+
+    def one():
+        error = reader.take("h")
+        reader.string(), reader.take("b"), reader.string()
+        return error
+
+    return reader.array(one)[0]
 
 
 def check_ready(bootstrap, topic=None, partitions=0):

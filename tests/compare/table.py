@@ -1,7 +1,8 @@
-"""Makes the table of BENCHMARKS.md from the raw figures in results/, and from nothing else.
+"""Makes the tables of BENCHMARKS.md from the raw figures in results/, and from nothing else.
 
 Every row is the median over the rounds with the least and the greatest beside it. The same files
-give the same text, so `run 1 --check` can hold BENCHMARKS.md against them.
+give the same text, so `run 1 --check` and `run 3 --check` can hold BENCHMARKS.md against them.
+Which rows there are is told by `rows.py` and `rows3.py`.
 """
 
 import json
@@ -11,7 +12,6 @@ import statistics
 HERE = pathlib.Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 BENCHMARKS = HERE.parent.parent / "BENCHMARKS.md"
-BEGIN, END = "<!-- compare 1: begin -->", "<!-- compare 1: end -->"
 KAFKA, FLUSHED, WALRUS = "kafka", "kafka-flushed", "walrus"
 
 
@@ -42,69 +42,33 @@ def plain(digits):
 
 RATE, CPU, LATENCY, SECONDS = plain(0), plain(2), plain(3), plain(3)
 
-# A goal compares Walrus with a peer's median ("ratio") or with a fixed bound ("bound").
-# (title, line, pick, unit, form, goals); a goal is (kind, peer, operator, value).
-ROWS = [
-    ("Throughput, 1 KiB, 6 partitions, acks=all", "throughput-1k", at("records_per_s"),
-     "records/s", RATE, [("ratio", KAFKA, ">=", 2.0), ("ratio", FLUSHED, ">=", 8.0)]),
-    ("… broker CPU", "throughput-1k", at("broker_cpu_s_per_million"),
-     "s per million", CPU, [("ratio", KAFKA, "<=", 0.4)]),
-    ("… greatest RSS under that load", "throughput-1k", mib("broker", "rss_peak_kib"),
-     "MiB", RATE, [("bound", None, "<=", 150)]),
-    ("Throughput, 100 B, 6 partitions, acks=all", "throughput-100", at("records_per_s"),
-     "records/s", RATE, [("ratio", KAFKA, ">=", 0.95)]),
-    ("… broker CPU", "throughput-100", at("broker_cpu_s_per_million"),
-     "s per million", CPU, [("ratio", KAFKA, "<=", 0.5)]),
-    ("One 1 KiB record in flight, acks=all, p50", "roundtrip", ms("latency", "p50_us"),
-     "ms", LATENCY, [("ratio", KAFKA, "<=", 1.2)]),
-    ("… p99", "roundtrip", ms("latency", "p99_us"),
-     "ms", LATENCY, [("ratio", FLUSHED, "<=", 0.2)]),
-    ("Steady 5,000 records/s, p50", "steady-5000", ms("latency", "p50_us"), "ms", LATENCY, []),
-    ("… p99", "steady-5000", ms("latency", "p99_us"),
-     "ms", LATENCY, [("ratio", KAFKA, "<=", 1.0), ("ratio", FLUSHED, "<=", 0.2)]),
-    ("… p99.9", "steady-5000", ms("latency", "p99_9_us"), "ms", LATENCY, []),
-    ("Consume 2 GB from the start, warm", "consume-2gb", at("warm", "mb_per_s"),
-     "MB/s", RATE, [("ratio", KAFKA, ">=", 0.95)]),
-    ("… broker CPU", "consume-2gb", at("warm", "broker_cpu_s_per_million"),
-     "s per million", CPU, [("ratio", KAFKA, "<=", 1.2)]),
-    ("… first read after a restart, time", "consume-2gb", at("after_restart", "seconds"),
-     "s", SECONDS, [("ratio", KAFKA, "<=", 1.5)]),
-    ("Ready, empty folder", "ready-empty", at("ready_s"),
-     "s", SECONDS, [("bound", None, "<=", 0.1)]),
-    ("… RSS idle", "ready-empty", mib("idle_rss_kib"),
-     "MiB", RATE, [("bound", None, "<=", 30)]),
-    ("Ready after kill -9 with a full WAL ring", "ready-after-kill", at("ready_s"),
-     "s", SECONDS, [("bound", None, "<=", 0.6)]),
-    ("Ready after kill -9, 5,000 partitions with data", "ready-5000", at("ready_s"),
-     "s", SECONDS, [("bound", None, "<=", 1.0)]),
-    ("… idle CPU before it", "ready-5000", at("idle_cpu_percent"),
-     "%", CPU, [("bound", None, "<=", 1.0)]),
-    ("… RSS idle before it", "ready-5000", mib("idle_rss_kib"),
-     "MiB", RATE, [("bound", None, "<=", 100)]),
-    ("Sticky batches over 1 partition", "sticky-1", at("records_per_s"), "records/s", RATE, []),
-    ("… over 100", "sticky-100", at("records_per_s"),
-     "records/s", RATE, [("own", "sticky-1", ">=", 0.75)]),
-    ("… over 1,000", "sticky-1000", at("records_per_s"),
-     "records/s", RATE, [("own", "sticky-1", ">=", 0.75)]),
-    ("… over 5,000", "sticky-5000", at("records_per_s"),
-     "records/s", RATE, [("own", "sticky-1", ">=", 0.75)]),
-    ("… first record to each of 5,000", "sticky-5000", at("first_records_s"), "s", SECONDS, []),
-    ("Every record to another partition, 1,000", "every-record-1000", at("records_per_s"),
-     "records/s", RATE, [("ratio", KAFKA, ">=", 4.0)]),
-    ("… of 5,000", "every-record-5000", at("records_per_s"),
-     "records/s", RATE, [("bound", None, ">", 0)]),
-]
+
+class Page:
+    """One comparison: where its figures lie, and how its table is made.
+
+    A row is (title, line, pick, unit, form, goals), a goal (kind, of, operator, value). What ours
+    is held against is by kind: "ratio" the median of a peer, "own" that of our own in another
+    line, both as a factor; "bound" the value itself, "worst" the same for the worst round; "more"
+    the sum of the value and our own median of another (line, pick).
+    """
+
+    def __init__(self, number, title, results, rows, intro):
+        self.number, self.title = number, title
+        self.results, self.rows, self.intro = results, rows, intro
+        self.begin = f"<!-- compare {number}: begin -->"
+        self.end = f"<!-- compare {number}: end -->"
 
 
-def load_results():
+def load_results(page):
     """{line: its file} for every line that was measured."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    return {path.stem: json.loads(path.read_text()) for path in sorted(page.results.glob("*.json"))}
 
 
 def figures(results, line, broker, pick):
     """The figure of each round that gave one."""
     runs = results.get(line, {}).get("runs", [])
-    return [pick(run["report"]) for run in runs if run["broker"] == broker and "report" in run]
+    found = [pick(run["report"]) for run in runs if run["broker"] == broker and "report" in run]
+    return [figure for figure in found if figure is not None]
 
 
 def failed(results, line, broker):
@@ -131,13 +95,23 @@ def judge(results, row, goal):
     """What a goal says and whether it is met, in words; None if there is nothing to judge yet."""
     _, line, pick, unit, form, _ = row
     kind, peer, operator, value = goal
-    ours = figures(results, line, WALRUS, pick)
-    if not ours:
+    rounds = figures(results, line, WALRUS, pick)
+    if not rounds:
         return None
-    ours = statistics.median(ours)
+    ours = statistics.median(rounds)
     sign = SIGNS[operator]
     if kind == "bound":
         return f"{sign} {value} {unit}", holds(ours, operator, value), None
+    if kind == "worst":
+        worst = max(rounds) if operator == "<=" else min(rounds)
+        return f"worst {sign} {value} {unit}", holds(worst, operator, value), None
+    if kind == "more":
+        beside = figures(results, peer[0], WALRUS, peer[1])
+        if not beside:
+            return None
+        more = ours - statistics.median(beside)
+        told = f"{sign} {value} {unit} more than `{peer[0]}` ({more:+,.0f})"
+        return told, holds(more, operator, value), None
     theirs = figures(results, *((peer, WALRUS) if kind == "own" else (line, peer)), pick)
     name = f"`{peer}`" if kind == "own" else NAMES[peer]
     if not theirs or statistics.median(theirs) == 0:
@@ -165,23 +139,21 @@ def row_text(results, row):
     return f"| {title} | {unit} | {' | '.join(cells)} | {'; '.join(words)} |"
 
 
-def table():
+def table(page):
     """The text between the markers, or None when nothing was measured yet."""
-    results = load_results()
+    results = load_results(page)
     if not results:
         return None
-    lines = []
-    for about in sorted({about_text(found) for found in results.values()}):
-        lines.append(about)
+    lines = sorted({about_text(about) for found in results.values() for about in abouts(found)})
     lines += [
+        *state_of_machine(results),
         "",
-        "Walrus flushes before every ack; Kafka as it comes does not.",
-        "Medians over the rounds, least and greatest in brackets.",
+        *page.intro,
         "",
         "| what | unit | Walrus | Kafka | Kafka, flush.messages=1 | goal for Walrus |",
         "|---|---|--:|--:|--:|---|",
     ]
-    lines += [text for row in ROWS if (text := row_text(results, row))]
+    lines += [text for row in page.rows if (text := row_text(results, row))]
     if notes := given_up(results):
         lines += ["", *notes]
     return "\n".join(lines)
@@ -200,45 +172,59 @@ def given_up(results):
     return notes
 
 
-def about_text(found):
-    """When, on what and of what a line was measured."""
+def abouts(found):
+    """When, on what and of what a line was measured: once, or broker by broker."""
     about = found["about"]
+    return [about] if "date" in about else about.values()
+
+
+def about_text(about):
     return (f"- {about['date']}, {', '.join(about['versions'])}, {about['machine']}; "
             f"{about['rounds']} rounds of {about['seconds']:g} s "
             f"after {about['warmup']:g} s of warm-up.")
 
 
-def section(text):
-    return f"{BEGIN}\n{text}\n{END}"
+def state_of_machine(results):
+    """How busy the machine was, where that was noted."""
+    seen = [about["load_average"] for found in results.values() for about in abouts(found)
+            if "load_average" in about]
+    if not seen:
+        return []
+    return [f"- Load average of the machine when the lines began: {min(seen):.1f} to {max(seen):.1f}."]
 
 
-def write():
+def section(page, text):
+    return f"{page.begin}\n{text}\n{page.end}"
+
+
+def write(page):
     """Puts the table into BENCHMARKS.md, between its markers."""
-    text = table()
+    text = table(page)
     if text is None:
         return
-    page = BENCHMARKS.read_text() if BENCHMARKS.exists() else "# Benchmarks\n"
-    if BEGIN in page:
-        before, rest = page.split(BEGIN, 1)
-        page = before + section(text) + rest.split(END, 1)[1]
+    told = BENCHMARKS.read_text() if BENCHMARKS.exists() else "# Benchmarks\n"
+    if page.begin in told:
+        before, rest = told.split(page.begin, 1)
+        told = before + section(page, text) + rest.split(page.end, 1)[1]
     else:
-        page = (page.rstrip("\n") + "\n\n## One node beside Kafka\n\n"
-                "Made by `tests/compare/run 1`; `tests/compare/run 1 --check` makes it again.\n\n"
-                + section(text) + "\n")
-    BENCHMARKS.write_text(page)
+        told = (told.rstrip("\n") + f"\n\n## {page.title}\n\n"
+                f"Made by `tests/compare/run {page.number}`; `tests/compare/run {page.number} "
+                "--check` makes it again.\n\n" + section(page, text) + "\n")
+    BENCHMARKS.write_text(told)
 
 
-def check():
+def check(page):
     """Why BENCHMARKS.md is not what the raw figures give; None if it is."""
-    text = table()
-    page = BENCHMARKS.read_text() if BENCHMARKS.exists() else ""
-    if text is None:
-        return "there is a table, but no raw figures" if BEGIN in page else None
-    if BEGIN not in page or END not in page:
-        return "there are raw figures, but no table"
-    found = page.split(BEGIN, 1)[1].split(END, 1)[0].strip("\n")
-    if found == text:
+    text = table(page)
+    told = BENCHMARKS.read_text() if BENCHMARKS.exists() else ""
+    found = ""
+    if page.begin in told and page.end in told:
+        found = told.split(page.begin, 1)[1].split(page.end, 1)[0].strip("\n")
+    if found == (text or ""):
         return None
+    if not text or not found:
+        return "there are raw figures, but no table" if text \
+            else "there is a table, but no raw figures"
     for ours, theirs in zip(text.splitlines(), found.splitlines()):
         if ours != theirs:
             return f"the raw figures give\n  {ours}\nand the table says\n  {theirs}"
