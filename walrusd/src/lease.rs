@@ -74,9 +74,14 @@ impl Lease {
         now.since(UptimeMs(self.extended_ms.load(Ordering::Relaxed)))
     }
 
-    /// Whether the leader of `partition` may append and read by itself now.
-    pub fn may_serve(&self, partition: &PartitionLease, now: UptimeMs) -> bool {
-        self.node.lock().may_serve(partition, now)
+    /// Whether the leader of `partition` may take appends now.
+    pub fn may_append(&self, partition: &PartitionLease, now: UptimeMs) -> bool {
+        self.node.lock().may_append(partition, now)
+    }
+
+    /// Whether the leader of `partition` may answer reads by itself now.
+    pub fn may_read(&self, partition: &PartitionLease, now: UptimeMs) -> bool {
+        self.node.lock().may_read(partition, now)
     }
 }
 
@@ -90,14 +95,14 @@ mod tests {
     async fn a_fence_ends_the_lease_for_good_and_is_told_to_who_waits() {
         let lease = Lease::new(Terms::default());
         let partition = PartitionLease::open(2, [NodeId(2), NodeId(3)]);
-        assert!(!lease.may_serve(&partition, UptimeMs(5)), "nothing was heard yet");
+        assert!(!lease.may_append(&partition, UptimeMs(5)), "nothing was heard yet");
         lease.beat_answered(1, UptimeMs(0), Answer::Extended);
-        assert!(lease.may_serve(&partition, UptimeMs(5)) && !lease.is_fenced());
+        assert!(lease.may_append(&partition, UptimeMs(5)) && !lease.is_fenced());
         lease.beat_answered(1, UptimeMs(3), Answer::Withheld);
-        assert!(lease.may_serve(&partition, UptimeMs(5)));
+        assert!(lease.may_append(&partition, UptimeMs(5)));
         lease.beat_answered(1, UptimeMs(4), Answer::Fenced);
         lease.beat_answered(2, UptimeMs(5), Answer::Extended);
-        assert!(!lease.may_serve(&partition, UptimeMs(6)) && lease.is_fenced());
+        assert!(!lease.may_append(&partition, UptimeMs(6)) && lease.is_fenced());
         lease.fenced().await;
     }
 }

@@ -45,7 +45,7 @@ impl World {
         let Some(at) = known.or_else(|| self.some_leader()) else {
             return;
         };
-        if !self.may_serve(at) {
+        if !self.may_append(at) {
             return;
         }
         if self.healing || self.rng.one_in(8) {

@@ -45,6 +45,7 @@ counts!(
     lost_disks,
     refused_disks,
     drains,
+    behind,
     lost_messages,
     repeated_messages,
     late_proposals,

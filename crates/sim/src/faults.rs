@@ -45,6 +45,11 @@ impl World {
                 let ms = self.rng.between(100, 4000);
                 self.nodes[at].disk_stuck = Some((self.now, self.now + ms));
             }
+            22 => {
+                self.counts.behind += 1;
+                let ms = self.rng.between(500, 6000);
+                self.nodes[at].behind_until = self.now + ms;
+            }
             _ => {}
         }
     }

@@ -21,6 +21,7 @@ impl World {
         for at in 0..self.nodes.len() {
             self.nodes[at].paused_until = 0;
             self.nodes[at].disk_stuck = None;
+            self.nodes[at].behind_until = 0;
             // A message that was lost is a connection that was: those that live on lost nothing.
             self.reset_all(at);
         }

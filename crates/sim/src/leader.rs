@@ -68,7 +68,12 @@ impl World {
             }
             let again = lead.proposed_at.is_none_or(|then| now.since(then) >= PROPOSE_AGAIN_MS);
             let proposal = lead.leader.proposal().filter(|_| again);
+            let waits = lead.proposed_at.is_some();
             self.carry_out(at, out);
+            if waits && !self.healing && self.rng.one_in(50) {
+                // Somebody has no patience with a roll that does not come.
+                self.cancel_roll(at);
+            }
             if let Some(proposal) = proposal {
                 self.propose_roll(at, proposal);
             }
@@ -79,14 +84,14 @@ impl World {
         self.truth.check_reads(&self.nodes[at], &self.raft);
     }
 
-    /// Whether the leader here may write and read: it has a lease, or this world has no law.
-    pub(crate) fn may_serve(&self, at: usize) -> bool {
+    /// Whether the leader here may write: it has a lease, or this world has no law.
+    pub(crate) fn may_append(&self, at: usize) -> bool {
         let memory = &self.nodes[at].memory;
         let now = self.clock(at);
         memory
             .lead
             .as_ref()
-            .is_some_and(|lead| self.rules.lawless || memory.lease.may_serve(&lead.lease, now))
+            .is_some_and(|lead| self.rules.lawless || memory.lease.may_append(&lead.lease, now))
     }
 
     /// Metadata says which members are in service.
@@ -388,6 +393,7 @@ impl World {
         let now = self.clock(at);
         let lead = self.nodes[at].memory.lead.as_mut().unwrap();
         lead.proposed_at = Some(now);
+        lead.lease.proposed(now);
         let Ok(next) = self.place(at, expected, Occasion::Planned(reason), &[]) else {
             return;
         };

@@ -191,6 +191,8 @@ pub(crate) struct Node {
     pub(crate) paused_until: u64,
     /// Nothing is flushed until then.
     pub(crate) disk_stuck: Option<(u64, u64)>,
+    /// It applies no metadata by itself until then.
+    pub(crate) behind_until: u64,
     /// Its clock's milliseconds in a second.
     pub(crate) rate: u64,
     pub(crate) disk: Disk,
@@ -202,7 +204,8 @@ impl Node {
         let life = Writer { node: id, incarnation: Incarnation(1) };
         let memory = Memory::new(life, &disk);
         let process = Process::Up;
-        Self { id, process, paused_until: 0, disk_stuck: None, rate, disk, memory }
+        let (paused_until, behind_until, disk_stuck) = (0, 0, None);
+        Self { id, process, paused_until, disk_stuck, behind_until, rate, disk, memory }
     }
 
     /// This node with the disk that it has.

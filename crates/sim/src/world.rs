@@ -430,7 +430,8 @@ impl World {
 
     /// The metadata's next command is applied here, if this node hears of any.
     fn follow(&mut self, at: usize) {
-        if self.nodes[at].listens() && self.reaches_raft(at) {
+        let node = &self.nodes[at];
+        if node.listens() && node.behind_until <= self.now && self.reaches_raft(at) {
             self.apply_event(at);
         }
     }

@@ -39,7 +39,7 @@ fn a_seed_plays_the_same_world_every_time() {
 
 /// Bugs that are planted on purpose, and the worlds within which each must be caught.
 #[cfg(feature = "planted")]
-const PLANTED: [(&str, u64); 10] = [
+const PLANTED: [(&str, u64); 11] = [
     ("fence-one-too-few", 100),
     ("first-end", 100),
     ("shortest-end", 100),
@@ -50,6 +50,7 @@ const PLANTED: [(&str, u64); 10] = [
     ("ack-before-flush", 100),
     ("table-forgotten", 100),
     ("tail-sequences-kept", 100),
+    ("lease-after-proposal", 100),
 ];
 
 /// Each bug is planted in a process of its own, which runs the test below.

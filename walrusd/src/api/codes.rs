@@ -129,6 +129,7 @@ impl From<&FetchFailure> for Refusal {
             FetchFailure::EpochUnknown { .. } => ResponseError::UnknownLeaderEpoch,
             FetchFailure::Damaged(_) => ResponseError::CorruptMessage,
             FetchFailure::Storage(_) => ResponseError::KafkaStorageError,
+            FetchFailure::NoLease => ResponseError::NotLeaderOrFollower,
             FetchFailure::Unavailable(unavailable) => return Self::from(unavailable),
         };
         Self::new(code, failure.to_string())

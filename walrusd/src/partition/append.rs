@@ -26,6 +26,7 @@ use walrus_metadata::Placement;
 use walrus_replication::{
     Accepted, Acks, Advance, AppendRefusal, Limits, Member, OpenSegment, PartitionLeader, Phase,
     ProducerTable, Proposal, ReplicaSegment, RollReason, Rolled, SequenceError, UptimeMs,
+    liveness::PartitionLease,
 };
 use walrus_storage::{
     segment::{AppendError, Segment},
@@ -35,7 +36,7 @@ use walrus_types::{Epoch, Offset, TimestampMs, TopicPartition, batch, batch::Bat
 
 use super::{
     leading::Leading,
-    others::{Others, Tail},
+    others::{self, Others, Tail},
     waiters::{Ack, AckQueue, Watchers},
 };
 
@@ -157,6 +158,8 @@ pub(super) struct Core {
     pub(super) open: Arc<Segment>,
     /// The other members of the open segment, where there are any.
     pub(super) others: Option<Others>,
+    /// What the other members and its own roll mean for this node's right to lead the segment.
+    pub(super) lease: PartitionLease,
     /// `acks=1`: wait for this node's flush.
     flushed: AckQueue,
     /// `acks=all`: wait for the commit.
@@ -216,10 +219,12 @@ impl Partition {
     ) -> Arc<Self> {
         let commit_seen = AtomicI64::new(leader.cursors().commit().0);
         let others = Others::open(me, record, leader.cursors().log_end(), &leading);
+        let lease = others::lease(me, record);
         let core = Core {
             leader,
             open,
             others,
+            lease,
             flushed: AckQueue::default(),
             committed: AckQueue::default(),
             parked: VecDeque::new(),
@@ -247,7 +252,7 @@ impl Partition {
             tell(answer, Err(closed.clone()));
             return Receipt(receiver);
         }
-        if !self.may_serve(&core, now) {
+        if !self.may_append(&core, now) {
             tell(answer, Err(AppendFailure::NoLease));
             return Receipt(receiver);
         }
@@ -261,13 +266,18 @@ impl Partition {
         Receipt(receiver)
     }
 
-    /// Whether this life of the node may lead now.
-    fn may_serve(&self, core: &Core, now: UptimeMs) -> bool {
+    /// Whether this life of the node may take appends now.
+    fn may_append(&self, core: &Core, now: UptimeMs) -> bool {
         match &core.others {
             // Nobody else could seal it but this node's next life.
             None => !self.leading.lease.is_fenced(),
-            Some(others) => self.leading.lease.may_serve(&others.lease, now),
+            Some(_) => self.leading.lease.may_append(&core.lease, now),
         }
+    }
+
+    /// Whether what this node knows of the partition is no older than a lease.
+    pub fn may_read(&self, now: UptimeMs) -> bool {
+        self.leading.lease.may_read(&self.core.lock().lease, now)
     }
 
     /// Does what the decider answered to a batch that it did not park.
@@ -384,6 +394,7 @@ impl Partition {
             core.watchers.wake();
         }
         if let Some(proposal) = advance.propose {
+            core.lease.proposed(self.leading.clock.uptime());
             self.leading.rolls.propose(self, proposal);
         }
     }
@@ -440,7 +451,10 @@ impl Partition {
         now: UptimeMs,
     ) -> bool {
         match core.leader.begin_roll(reason, now) {
-            Ok(Some(proposal)) => self.leading.rolls.propose(self, proposal),
+            Ok(Some(proposal)) => {
+                core.lease.proposed(now);
+                self.leading.rolls.propose(self, proposal);
+            }
             // It drains: the last flush brings the proposal.
             Ok(None) => {}
             Err(_refusal) => return false,
@@ -488,6 +502,7 @@ impl Partition {
         let Rolled::Leads { carry } = rolled else { unreachable!("a successor was given") };
         core.open = segment;
         core.others = Others::open(self.me, next, carry.end, &self.leading);
+        core.lease = others::lease(self.me, next);
         for batch in carried {
             if let Err(failure) = self.take_along(&mut core, &batch, next.epoch) {
                 warn!(partition = %self.id, why = %failure, "partition stopped");

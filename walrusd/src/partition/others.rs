@@ -30,7 +30,6 @@ use crate::peer::{
 #[derive(Debug)]
 pub(super) struct Others {
     senders: Senders,
-    pub(super) lease: PartitionLease,
     /// Empty between two events.
     effects: Vec<Effect>,
     /// The earliest tick that was ordered and has not come.
@@ -58,8 +57,7 @@ impl Others {
                 senders.connected(*member, now, &mut effects);
             }
         }
-        let lease = PartitionLease::open(segment.write_quorum, others.iter().map(|m| m.node));
-        Some(Self { senders, lease, effects, tick_at: None })
+        Some(Self { senders, effects, tick_at: None })
     }
 
     /// The commit offset rose.
@@ -71,6 +69,12 @@ impl Others {
     pub(super) fn in_sync(&self, now: UptimeMs) -> Vec<Member> {
         self.senders.in_sync(now).collect()
     }
+}
+
+/// The lease on `segment`, of which nothing was heard yet.
+pub(super) fn lease(me: Member, segment: &OpenSegment) -> PartitionLease {
+    let others = segment.members.iter().filter(|member| **member != me);
+    PartitionLease::open(segment.write_quorum, others.map(|member| member.node))
 }
 
 /// A batch that was just appended.
@@ -139,16 +143,16 @@ impl Partition {
             return;
         }
         let epoch = core.leader.epoch();
-        let Some(others) = &mut core.others else { return };
+        let Core { leader, others: Some(others), lease, .. } = &mut *core else { return };
         let mut advance = Advance::default();
         match answer {
             AppendAnswer::Position(position) => {
                 let member = Member { node: from.node, storage: from.storage };
                 if position.epoch == epoch {
-                    others.lease.append_answered(from.node, position.sent_at);
+                    lease.append_answered(from.node, position.sent_at);
                 }
                 others.senders.answered(member, position, now, &mut others.effects);
-                advance = core.leader.acked(position.epoch, member, position.durable);
+                advance = leader.acked(position.epoch, member, position.durable);
             }
             AppendAnswer::Refused { epoch: of, stream, refusal } if *of == epoch => {
                 debug!(partition = %self.id(), peer = %from.node, %refusal, "a member refused");

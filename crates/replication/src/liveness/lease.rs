@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use walrus_types::NodeId;
 
 use super::Terms;
-use crate::roll::UptimeMs;
+use crate::{planted, roll::UptimeMs};
 
 /// What heartbeats give one life of a node: the lease on all that it leads.
 ///
@@ -53,22 +53,39 @@ impl NodeLease {
         self.fenced
     }
 
-    /// Until when the leader of `partition` may serve, if it may at all.
-    #[must_use]
-    pub fn until(&self, partition: &PartitionLease, now: UptimeMs) -> Option<UptimeMs> {
-        let Terms { ttl_ms, margin_ms, .. } = self.terms;
-        let sent = self.sent.max(partition.quorum_sent(now)).filter(|_| !self.fenced)?;
-        Some(UptimeMs(sent.0.saturating_add(ttl_ms - margin_ms)))
+    /// When the newest word that extends the lease on `partition` was asked for.
+    fn newest(&self, partition: &PartitionLease, now: UptimeMs) -> Option<UptimeMs> {
+        self.sent.max(partition.quorum_sent(now)).filter(|_| !self.fenced)
     }
 
-    /// Whether the leader of `partition` may append and read by itself now.
+    fn lasts_from(&self, sent: UptimeMs) -> UptimeMs {
+        let Terms { ttl_ms, margin_ms, .. } = self.terms;
+        UptimeMs(sent.0.saturating_add(ttl_ms - margin_ms))
+    }
+
+    /// Whether the leader of `partition` may take appends now. Once a roll is proposed they are
+    /// only parked, which nothing speaks against for as long as its outcome is not known.
     #[must_use]
-    pub fn may_serve(&self, partition: &PartitionLease, now: UptimeMs) -> bool {
-        self.until(partition, now).is_some_and(|until| now < until)
+    pub fn may_append(&self, partition: &PartitionLease, now: UptimeMs) -> bool {
+        self.newest(partition, now).is_some_and(|sent| now < self.lasts_from(sent))
+    }
+
+    /// Until when the leader of `partition` may answer reads by itself, if it may at all.
+    #[must_use]
+    pub fn reads_until(&self, partition: &PartitionLease, now: UptimeMs) -> Option<UptimeMs> {
+        let newest = self.newest(partition, now)?;
+        let sent = partition.proposed.map_or(newest, |proposed| newest.min(proposed));
+        Some(self.lasts_from(sent))
+    }
+
+    /// Whether the leader of `partition` may answer reads by itself now.
+    #[must_use]
+    pub fn may_read(&self, partition: &PartitionLease, now: UptimeMs) -> bool {
+        self.reads_until(partition, now).is_some_and(|until| now < until)
     }
 }
 
-/// What members' answers to appends give one open segment.
+/// What members' answers to appends give one open segment, and what its own roll takes away.
 ///
 /// Invariant: `others` are the members beside the leader, `1 <= w <= others + 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +93,8 @@ pub struct PartitionLease {
     w: usize,
     /// When the newest append that each other member has answered was sent.
     others: BTreeMap<NodeId, Option<UptimeMs>>,
+    /// When the roll of this segment was proposed first.
+    proposed: Option<UptimeMs>,
 }
 
 impl PartitionLease {
@@ -88,7 +107,17 @@ impl PartitionLease {
         let others: BTreeMap<_, _> = others.into_iter().map(|node| (node, None)).collect();
         let n = others.len() + 1;
         assert!((1..=n).contains(&w), "w={w} with {n} members");
-        Self { w, others }
+        Self { w, others, proposed: None }
+    }
+
+    /// The leader proposes the segment's roll: any moment from now on another may lead, and this
+    /// node hears of it only through its metadata, which may be behind for long. Neither the
+    /// controller nor a member would know any better for it: this life is not fenced. So no word
+    /// of theirs is asked for after this extends the reads of this segment. Again: nothing changes.
+    pub fn proposed(&mut self, now: UptimeMs) {
+        if !planted::is("lease-after-proposal") {
+            self.proposed.get_or_insert(now);
+        }
     }
 
     /// `node` took an append, empty ones too, that was sent to it at `sent`: it had not fenced
@@ -131,17 +160,18 @@ mod tests {
                     node.heartbeat_answered(term.parse().unwrap(), time(sent));
                 }
                 ["fence"] => node.fence_heard(),
+                ["proposed", at] => partition.proposed(time(at)),
                 [from, sent] => {
                     partition.append_answered(NodeId(from.parse().unwrap()), time(sent));
                 }
                 _ => panic!("{event}?"),
             }
         }
-        let until = node.until(&partition, now);
+        let until = node.reads_until(&partition, now);
         assert_eq!(until, expected.map(UptimeMs), "n={n} w={w}: {script}");
         if let Some(UptimeMs(until)) = until {
-            assert!(node.may_serve(&partition, UptimeMs(until - 1)) || w == 1);
-            assert!(!node.may_serve(&partition, UptimeMs(until)) || w == 1);
+            assert!(node.may_read(&partition, UptimeMs(until - 1)));
+            assert!(!node.may_read(&partition, UptimeMs(until)) || w == 1);
         }
     }
 
@@ -174,6 +204,26 @@ mod tests {
         // Nobody can seal a segment of one without its only member.
         check(1, 1, "", Some(5900));
         check(2, 2, "beat 4000", Some(4900));
+    }
+
+    #[test]
+    fn reads_of_a_segment_whose_roll_is_proposed_end_a_lease_later_whatever_is_heard() {
+        check(3, 2, "beat 4000, proposed 4300", Some(4900));
+        check(3, 2, "proposed 4300, beat 4500, 2 4600", Some(5200));
+        check(3, 2, "proposed 4300, proposed 4800, beat 4900", Some(5200));
+        check(1, 1, "proposed 4300", Some(5200));
+        check(3, 2, "proposed 4300", None);
+    }
+
+    #[test]
+    fn appends_are_parked_for_as_long_as_a_proposal_has_no_outcome() {
+        let mut node = NodeLease::new(Terms::default());
+        let mut partition = PartitionLease::open(2, [NodeId(2), NodeId(3)]);
+        partition.proposed(UptimeMs(100));
+        node.heartbeat_answered(1, UptimeMs(3000));
+        let now = UptimeMs(3100);
+        assert!(node.may_append(&partition, now) && !node.may_read(&partition, now));
+        assert!(!node.may_append(&partition, UptimeMs(3900)));
     }
 
     #[test]

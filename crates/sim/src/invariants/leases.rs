@@ -1,5 +1,5 @@
-//! A leader that was deposed serves no longer than a lease lasts. One that handed over by itself
-//! was not deposed: it may be behind for as long as its metadata is.
+//! A leader whose segment was sealed answers reads no longer than a lease lasts, whoever sealed it
+//! and however far its metadata is behind.
 
 use crate::world::World;
 
@@ -9,14 +9,14 @@ impl World {
         let Some(lead) = memory.lead.as_ref() else {
             return;
         };
-        if !memory.lease.may_serve(&lead.lease, now) {
+        if !memory.lease.may_read(&lead.lease, now) {
             return;
         }
         let epoch = lead.leader.epoch();
-        if let Some(deposed_at) = self.truth.deposed_at.get(&epoch) {
+        if let Some(sealed_at) = self.truth.sealed_at.get(&epoch) {
             self.counts.stale_leaders += 1;
-            let ms = self.now - deposed_at;
-            assert!(ms <= Self::ttl_ms(), "{at} still leads {epoch}, which was sealed {ms} ms ago");
+            let ms = self.now - sealed_at;
+            assert!(ms <= Self::ttl_ms(), "{at} still reads {epoch}, which was sealed {ms} ms ago");
         }
     }
 }

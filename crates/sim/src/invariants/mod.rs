@@ -38,8 +38,8 @@ pub(crate) struct Truth {
     acked: BTreeMap<Key, Offset>,
     /// The greatest commit offset that the leader of a segment came to.
     commits: BTreeMap<Epoch, Offset>,
-    /// When segments were sealed in their leader's place.
-    pub(super) deposed_at: BTreeMap<Epoch, u64>,
+    /// When segments were sealed.
+    pub(super) sealed_at: BTreeMap<Epoch, u64>,
     ends: BTreeMap<Epoch, Offset>,
 }
 
@@ -91,8 +91,8 @@ impl Truth {
         self.check_nothing_lost(record, roll.sealed.end);
         if roll.reason == Reason::Failover {
             Self::check_fences(nodes, record);
-            self.deposed_at.insert(record.open.epoch, now);
         }
+        self.sealed_at.insert(record.open.epoch, now);
         Self::check_sealed(nodes, record, roll);
         self.reveal(record, roll.sealed.end);
         self.check_no_gap(roll.sealed.end);
