@@ -22,7 +22,10 @@
      condemned     fences that were proposed: terms whose controller did
      fenced        metadata has the fence
      refusing      members that have fenced the leader
-     sealedAt      when two of them had, by mine: from then on another may lead
+     proposed      when the leader proposed its own roll, by mine
+                                                       PartitionLease::proposed
+     sealedAt      when two members had, or the roll was applied, by mine: from
+                   then on another may lead
      told          somebody told the leader: it stops for good
      surprised     a controller took a leader for silent that could serve
 *)
@@ -30,18 +33,21 @@ EXTENDS Integers, FiniteSets
 
 CONSTANTS
   Ttl, Margin, TimeMax,
+  Gap,             \* so long voters have missed a controller before the next one
+                   \* begins
   Source,          \* what extends the lease: "beats" or "members". They add up
                    \* and do not meet, so each is looked at by itself
   Off
 
 VARIABLES mine, theirs, term, since, heard, answer, sent, known,
-          probe, taken, condemned, fenced, refusing, sealedAt, told, surprised
+          probe, taken, condemned, fenced, refusing, proposed, sealedAt, told,
+          surprised
 
 clocks == <<mine, theirs>>
 lease  == <<sent, known, taken, told>>
 links  == <<answer, probe>>
 rulers == <<term, since, heard, condemned>>
-ends   == <<fenced, refusing, sealedAt, surprised>>
+ends   == <<fenced, refusing, proposed, sealedAt, surprised>>
 vars   == <<clocks, lease, links, rulers, ends>>
 
 None == -1
@@ -53,14 +59,17 @@ Init ==
   /\ mine = 0 /\ theirs = 0 /\ term = 1 /\ since = 0 /\ heard = [t \in {1, 2} |-> 0]
   /\ answer = <<0, None>> /\ sent = None /\ known = 0
   /\ probe = None /\ taken = None /\ condemned = {} /\ fenced = FALSE
-  /\ refusing = {} /\ sealedAt = None /\ told = FALSE /\ surprised = FALSE
+  /\ refusing = {} /\ proposed = None /\ sealedAt = None
+  /\ told = FALSE /\ surprised = FALSE
 
-\* NodeLease::until: a margin before the end. Of the members' answers one is
-\* enough: the leader itself is the second.
+\* NodeLease::reads_until: a margin before the end. Of the members' answers one
+\* is enough: the leader itself is the second.
 Granted == IF IsOff("StopEarly") THEN Ttl + Margin ELSE Ttl - Margin
 ByBeats == ~told /\ sent # None /\ mine < sent + Granted
 ByMembers == ~told /\ taken # None /\ mine < taken + Granted
-Serves == ByBeats \/ ByMembers
+\* What was asked for after its own proposal extends no reads.
+Rolled == proposed # None /\ mine >= proposed + Granted /\ ~IsOff("StopProposed")
+Serves == (ByBeats \/ ByMembers) /\ ~Rolled
 
 Apart(a, b) == IF a > b THEN a - b ELSE b - a
 Tick ==
@@ -109,44 +118,56 @@ HearMember ==
 
 ----------------------------------------------------------------------------
 \* The next controller begins. It fences nobody for silence before a whole TTL
-\* has passed, for with the last one's death heartbeats stopped for all.
+\* has passed, for with the last one's death heartbeats stopped for all. Of that
+\* time a part was over before: voters had missed the last one for so long that
+\* it extended no lease any more (Watch::after).
 TakeOver ==
   /\ term = 1 /\ term' = 2 /\ since' = theirs
+  /\ theirs - heard[1] >= Gap \/ IsOff("VotersWait")
   /\ heard' = [heard EXCEPT ![1] = 0]
   /\ UNCHANGED <<clocks, lease, links, condemned, ends>>
 
 \* Watch::tick. What is proposed may be applied late, under the next controller.
 Condemn(t) ==
   /\ t = term /\ t \notin condemned
-  /\ LET from == IF t = 2 /\ ~IsOff("NewWaits") THEN Greatest(heard[t], since) ELSE heard[t]
+  /\ LET from == IF t = 2 /\ ~IsOff("NewWaits") THEN Greatest(heard[t], since - Gap) ELSE heard[t]
          wait == IF IsOff("FenceLate") THEN Ttl - Margin ELSE Ttl + Margin
      IN theirs - from > wait
   /\ condemned' = condemned \cup {t}
   /\ surprised' = (surprised \/ ByBeats)
-  /\ UNCHANGED <<clocks, lease, links, term, since, heard, fenced, refusing, sealedAt>>
+  /\ UNCHANGED <<clocks, lease, links, term, since, heard, fenced, refusing, proposed, sealedAt>>
 
 \* Its proposal is applied, perhaps late. Or the life is fenced for another
 \* reason, at any time: an operator's, a flush that hangs.
 ApplyFence ==
   /\ ~fenced /\ fenced' = TRUE
-  /\ UNCHANGED <<clocks, lease, links, rulers, refusing, sealedAt, surprised>>
+  /\ UNCHANGED <<clocks, lease, links, rulers, refusing, proposed, sealedAt, surprised>>
 
 FenceMember(m) ==
   /\ fenced /\ m \notin refusing /\ refusing' = refusing \cup {m}
-  /\ UNCHANGED <<clocks, lease, links, rulers, fenced, sealedAt, surprised>>
+  /\ UNCHANGED <<clocks, lease, links, rulers, fenced, proposed, sealedAt, surprised>>
 FenceLeader ==
   /\ fenced /\ ~told /\ told' = TRUE
   /\ UNCHANGED <<clocks, sent, known, taken, links, rulers, ends>>
 Seal ==
   /\ sealedAt = None /\ Cardinality(refusing) + (IF told THEN 1 ELSE 0) >= 2
   /\ sealedAt' = mine
-  /\ UNCHANGED <<clocks, lease, links, rulers, fenced, refusing, surprised>>
+  /\ UNCHANGED <<clocks, lease, links, rulers, fenced, refusing, proposed, surprised>>
+
+\* The leader rolls by itself. Controllers and members still know it for one that
+\* may write, and its own metadata may be behind for as long as it likes.
+Propose ==
+  /\ ~told /\ proposed = None /\ sealedAt = None /\ proposed' = mine
+  /\ UNCHANGED <<clocks, lease, links, rulers, fenced, refusing, sealedAt, surprised>>
+ApplyRoll ==
+  /\ proposed # None /\ sealedAt = None /\ sealedAt' = mine
+  /\ UNCHANGED <<clocks, lease, links, rulers, fenced, refusing, proposed, surprised>>
 
 Next ==
   \/ Tick \/ HearAnswer \/ HearMember \/ TakeOver
   \/ \E t \in {1, 2} : Beat(t) \/ Condemn(t)
   \/ \E m \in Others : Probe(m) \/ FenceMember(m)
-  \/ ApplyFence \/ FenceLeader \/ Seal
+  \/ ApplyFence \/ FenceLeader \/ Seal \/ Propose \/ ApplyRoll
 Spec == Init /\ [][Next]_vars
 
 \* A leader that was told leads no more: nothing can go wrong after that.
@@ -156,7 +177,7 @@ StillLeads == ~told
 TypeOK ==
   /\ {mine, theirs} \subseteq 0..TimeMax /\ term \in {1, 2} /\ known \in 0..term
   /\ sent <= mine /\ taken <= mine /\ refusing \subseteq Others
-  /\ sealedAt # None => fenced
+  /\ proposed <= mine /\ sealedAt # None => fenced \/ proposed # None
 
 \* A leader that was deposed answers no read that is older than a lease.
 InvStaleReadsAreBounded == Serves /\ sealedAt # None => mine - sealedAt < Ttl

@@ -38,7 +38,7 @@ pub use group::Group;
 pub use identity::{Identity, IdentityError};
 pub use log::{Broken, LogOpenError};
 pub use membership::{Member, MembershipError, VOTERS_MAX};
-pub use node::{MetadataNode, OpenError, Opened, Start};
+pub use node::{MetadataNode, OpenError, Opened, Start, VOTE_LEASE};
 pub use propose::ProposeError;
 pub use transport::{Alone, CallError, Destination, Lane, Transport};
 pub use types::{RaftId, RaftPeer};

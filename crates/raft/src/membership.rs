@@ -17,7 +17,7 @@ use crate::{
     group::Group,
     machine::Machine,
     message::{NotProposed, Request, Response},
-    propose::LOOK_AGAIN,
+    propose::{LOOK_AGAIN, ProposeError},
     types::{RaftId, RaftPeer, TypeConfig},
 };
 
@@ -98,6 +98,20 @@ impl Group {
             return Some(Duration::ZERO);
         }
         metrics.last_quorum_acked.map(|acked| acked.elapsed())
+    }
+
+    /// Waits until this member, which leads in `term`, has applied an entry of that term. Its own
+    /// is the first, and before it stands all that was ever committed: until then this member may
+    /// know less than its predecessor told others. Where it leads no more there may be no end.
+    ///
+    /// # Errors
+    /// When the group stopped before.
+    pub async fn caught_up(&self, term: u64) -> Result<(), ProposeError> {
+        let applied = |metrics: &openraft::RaftMetrics<TypeConfig>| {
+            metrics.last_applied.is_some_and(|last| last.committed_leader_id().term >= term)
+        };
+        let waited = self.raft.wait(None).metrics(applied, "an entry of its term is applied").await;
+        waited.map(drop).map_err(|why| ProposeError::Stopped(why.to_string().into()))
     }
 
     /// Asks the others to let this member lead, if they know of no leader any more: sooner than it

@@ -31,6 +31,10 @@ use crate::{
 
 const WAL_FOLDER: &str = "wal";
 
+/// So long after a voter has heard the leader it gives nobody else its vote, unless the leader
+/// itself hands over. So there is no other leader for as long after a majority was heard.
+pub const VOTE_LEASE: Duration = Duration::from_millis(450);
+
 /// A member of the metadata group. Dropping it without [`MetadataNode::shutdown`] is what a crash
 /// is: what was answered is durable, the rest is not promised.
 #[derive(Debug)]
@@ -316,7 +320,7 @@ fn raft_config(config: &RaftConfig) -> Arc<Config> {
         // the time to live of leases, a second, must span an election.
         heartbeat_interval: 100,
         election_timeout_min: 300,
-        election_timeout_max: 450,
+        election_timeout_max: u64::try_from(VOTE_LEASE.as_millis()).unwrap_or(u64::MAX),
         // A snapshot of the largest state, over a slow network.
         install_snapshot_timeout: 60_000,
         backoff: "20ms 40ms 80ms ..500ms".into(),

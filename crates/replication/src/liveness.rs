@@ -15,9 +15,13 @@
 //!   ([`PartitionLease`]): that many were not fenced when the appends were sent, so no seal had
 //!   finished then. Writes outlive an election this way (M6). A fence that is heard ends all at
 //!   once.
+//! - Who proposes the roll of a segment may be followed by another before it knows. What it hears
+//!   after that extends none of its reads there, so they end a lease later unless metadata shows
+//!   who leads ([`PartitionLease::proposed`]).
 //! - The controller ([`Watch`]) fences a life that was silent for the TTL and a margin, whose
 //!   flush hangs (L15), or whose process is known to be gone. Who has just become controller
-//!   waits a whole TTL first (M6).
+//!   waits a whole TTL first (M6); for its predecessor the silence that made voters look for
+//!   another one counts as well ([`Watch::after`]).
 //! - A node that is fenced again and again waits for leases, longer each time (L1).
 //!
 //! Safety never rests on this: replicas refuse what a fenced life sends. Leases allow local reads

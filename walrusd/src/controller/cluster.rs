@@ -118,6 +118,10 @@ pub trait Cluster: Send + Sync + 'static {
     /// How long ago a majority of the metadata group's voters last answered this node, if it leads.
     fn quorum_age_ms(&self) -> Option<u64>;
 
+    /// Waits until this node, which leads in `term`, has applied all that was committed before;
+    /// false when the group has stopped.
+    fn caught_up(&self, term: u64) -> impl Future<Output = bool> + Send;
+
     /// Asks the voters to let this node lead: the leader's process is gone.
     fn elect(&self) -> impl Future<Output = Result<(), String>> + Send;
 

@@ -154,6 +154,8 @@ pub(crate) struct Log {
 pub(crate) struct Fake {
     views: watch::Sender<Arc<Metadata>>,
     leadership: watch::Sender<Leadership>,
+    /// The term up to which this node has applied all.
+    caught_up: watch::Sender<u64>,
     pub(crate) uptime: AtomicU64,
     pub(crate) log: Mutex<Log>,
 }
@@ -163,6 +165,7 @@ impl Fake {
         Arc::new(Self {
             views: watch::Sender::new(Arc::new(metadata)),
             leadership: watch::Sender::new(Leadership::default()),
+            caught_up: watch::Sender::new(u64::MAX),
             uptime: AtomicU64::new(0),
             log: Mutex::default(),
         })
@@ -182,6 +185,10 @@ impl Fake {
     pub(crate) fn leads(&self, node: i32, term: u64) {
         let leader = Some(RaftId::from(member(node).storage));
         self.leadership.send_replace(Leadership { term, leader, here: node == 1 });
+    }
+
+    pub(crate) fn caught_up_to(&self, term: u64) {
+        self.caught_up.send_replace(term);
     }
 
     pub(crate) fn down(&self, node: i32) {
@@ -334,6 +341,10 @@ impl Cluster for Fake {
 
     fn quorum_age_ms(&self) -> Option<u64> {
         Some(self.log.lock().quorum_age_ms)
+    }
+
+    async fn caught_up(&self, term: u64) -> bool {
+        self.caught_up.subscribe().wait_for(|upto| *upto >= term).await.is_ok()
     }
 
     async fn elect(&self) -> Result<(), String> {

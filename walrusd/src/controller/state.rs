@@ -65,8 +65,10 @@ pub(super) struct Agreed {
 struct Reign {
     term: u64,
     watch: Watch,
-    /// Whether a majority of voters was heard lately: else another may be the controller by now.
-    in_touch: bool,
+    /// Until when leases may be extended: for so long after a majority of voters was heard nobody
+    /// else is the controller. A time, so that a process which was paused does not go by what was
+    /// so before.
+    in_touch_until: UptimeMs,
 }
 
 impl ControllerState {
@@ -98,11 +100,11 @@ impl ControllerState {
     pub(super) fn heard(&self, request: BeatRequest, now: UptimeMs) -> BeatReply {
         let BeatRequest { node, beat } = request;
         let mut reign = self.reign.lock();
-        let Some(Reign { term, watch, in_touch }) = reign.as_mut() else {
+        let Some(Reign { term, watch, in_touch_until }) = reign.as_mut() else {
             return self.no_controller();
         };
         let answer = match watch.heartbeat(node, beat, now) {
-            Answer::Extended if !*in_touch => Answer::Withheld,
+            Answer::Extended if now > *in_touch_until => Answer::Withheld,
             answer => answer,
         };
         let Heard { silent, unreachable } = heard(watch, now);
@@ -186,16 +188,21 @@ impl ControllerState {
         *self.told.lock() = Heard { silent, unreachable };
     }
 
-    /// This node leads the metadata group from now on.
-    pub(super) fn begin(&self, term: u64, now: UptimeMs) {
+    /// This node leads the metadata group from now on. `before` is the node that did so before,
+    /// and for how many milliseconds all that it gave was over or not given yet.
+    pub(super) fn begin(&self, term: u64, before: Option<(NodeId, u64)>, now: UptimeMs) {
         let watch = Watch::take_over(Terms::default(), now);
-        *self.reign.lock() = Some(Reign { term, watch, in_touch: true });
+        let watch = match before {
+            Some((node, silent_ms)) => watch.after(node, silent_ms),
+            None => watch,
+        };
+        *self.reign.lock() = Some(Reign { term, watch, in_touch_until: UptimeMs(0) });
     }
 
-    /// Whether a majority of voters was heard lately.
-    pub(super) fn set_in_touch(&self, in_touch: bool) {
+    /// A majority of voters was heard: until then nobody else is the controller.
+    pub(super) fn in_touch_until(&self, until: UptimeMs) {
         if let Some(reign) = self.reign.lock().as_mut() {
-            reign.in_touch = in_touch;
+            reign.in_touch_until = until;
         }
     }
 
@@ -324,6 +331,15 @@ mod tests {
         ControllerState::new(NodeId(1), Clock::start())
     }
 
+    /// A state that reigns, over this.
+    fn reigning(metadata: &Metadata) -> Arc<ControllerState> {
+        let state = state();
+        state.begin(4, None, UptimeMs(0));
+        state.in_touch_until(UptimeMs(1000));
+        state.review(metadata, UptimeMs(0));
+        state
+    }
+
     fn beat(node: i32, incarnation: u64) -> BeatRequest {
         let beat = Beat { incarnation: Incarnation(incarnation), applied: 9, ..Beat::default() };
         BeatRequest { node: NodeId(node), beat }
@@ -340,10 +356,8 @@ mod tests {
 
     #[test]
     fn a_heartbeat_extends_and_a_fenced_life_is_told_so() {
-        let state = state();
         let mut metadata = fake::cluster(3, 1);
-        state.begin(4, UptimeMs(0));
-        state.review(&metadata, UptimeMs(0));
+        let state = reigning(&metadata);
         let reply = state.heard(beat(2, 1), UptimeMs(10));
         assert_eq!((reply.answer, reply.term), (Answer::Extended, 4));
         assert_eq!(reply.controller, Some(NodeId(1)));
@@ -364,8 +378,7 @@ mod tests {
         let state = state();
         let reply = state.heard(beat(2, 1), UptimeMs(0));
         assert_eq!((reply.answer, reply.controller), (Answer::Withheld, None));
-        state.begin(4, UptimeMs(0));
-        state.review(&fake::cluster(3, 1), UptimeMs(0));
+        let state = reigning(&fake::cluster(3, 1));
         assert!(state.is_controller());
         state.end();
         assert_eq!(state.heard(beat(2, 1), UptimeMs(1)).controller, None);
@@ -373,20 +386,22 @@ mod tests {
 
     #[test]
     fn a_controller_that_may_have_a_successor_extends_nothing() {
-        let state = state();
-        state.begin(4, UptimeMs(0));
-        state.review(&fake::cluster(3, 1), UptimeMs(0));
-        for (in_touch, answer) in [(false, Answer::Withheld), (true, Answer::Extended)] {
-            state.set_in_touch(in_touch);
-            assert_eq!(state.heard(beat(2, 1), UptimeMs(10)).answer, answer);
+        let state = reigning(&fake::cluster(3, 1));
+        // After a pause this comes before anything else is looked at.
+        for (at, until, answer) in [
+            (200, 200, Answer::Extended),
+            (201, 200, Answer::Withheld),
+            (201, 300, Answer::Extended),
+        ] {
+            state.in_touch_until(UptimeMs(until));
+            assert_eq!(state.heard(beat(2, 1), UptimeMs(at)).answer, answer);
         }
     }
 
     #[test]
     fn nobody_beats_for_another_and_what_is_no_beat_extends_nothing() {
-        let state = state();
-        state.begin(4, UptimeMs(0));
-        state.review(&fake::cluster(3, 1), UptimeMs(0));
+        let state = reigning(&fake::cluster(3, 1));
+        state.in_touch_until(UptimeMs(u64::MAX));
         let answer = |from, bytes: &[u8]| {
             decode::<BeatReply>(&state.heartbeat(identity(from), bytes)).unwrap().answer
         };

@@ -8,7 +8,9 @@
 //!
 //! Nothing is remembered from one controller to the next: the lives that are over and what they
 //! left open stand in the metadata, so a new controller finishes what the last one began, at once.
-//! Only for silence it waits a whole TTL (M6).
+//! It begins when it has applied all that was committed before: a life that is fenced and not known
+//! to be must not be extended. Only for silence it waits a whole TTL (M6), a part of which the
+//! controller before it has behind it when it hangs: see [`SILENT_BEFORE`].
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -19,7 +21,7 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 use walrus_metadata::{Address, Command, Leader, Metadata, NodeState, Reply};
-use walrus_raft::Leadership;
+use walrus_raft::{Leadership, RaftId, VOTE_LEASE};
 use walrus_replication::{UptimeMs, liveness::Fence, seal::Orphan};
 use walrus_types::{Incarnation, NodeId, StorageId, TopicPartition};
 
@@ -40,14 +42,17 @@ const TICK: Duration = Duration::from_millis(50);
 const PROBES_MS: [u64; 8] = [0, 5, 10, 20, 40, 80, 160, 320];
 /// A connection that is neither made nor refused for so long says nothing.
 const PROBE_MAX: Duration = Duration::from_millis(300);
-/// Voters let nobody lead for so long after the leader was heard: the group's election timeout, and
-/// a little for the clocks.
-const VOTE_LEASE: Duration = Duration::from_millis(460);
+/// Voters let nobody lead for so long after the leader was heard; and a little for the clocks.
+const HEIR_FIRST: Duration = VOTE_LEASE.saturating_add(Duration::from_millis(10));
 /// What the next voter waits for the one before it.
 const HEIR_EACH: Duration = Duration::from_millis(40);
-/// A controller that was answered by no majority of voters for so long may have a successor. With
-/// a lease that begins then, it and the leases are over before the successor fences anybody.
-const QUORUM_AGE_MAX_MS: u64 = 300;
+/// A controller that was answered by no majority of voters for so long extends no lease any more,
+/// long before it can have a successor.
+const QUORUM_AGE_MAX: Duration = Duration::from_millis(200);
+/// So long before a controller begins its predecessor has extended the last lease: voters waited
+/// for [`VOTE_LEASE`] after they heard it last, and it stopped [`QUORUM_AGE_MAX`] after that. Where
+/// it handed over they did not wait; a node that hangs just then serves reads for that much longer.
+const SILENT_BEFORE: Duration = VOTE_LEASE.saturating_sub(QUORUM_AGE_MAX);
 /// How often the members of the metadata group are looked at.
 const CHORE_EACH_MS: u64 = 200;
 /// After a change of the group that was not made.
@@ -68,17 +73,35 @@ type Seen = (NodeId, Incarnation, NodeState, StorageId);
 /// Is the controller whenever this node leads the metadata group.
 pub async fn run<C: Cluster>(cluster: Arc<C>, state: Arc<ControllerState>) {
     let mut leadership = cluster.leadership();
-    while let Some(term) = elected(&*cluster, &state, &mut leadership).await {
-        info!(term, "this node is the controller");
-        state.begin(term, cluster.uptime());
-        let reigning = Reigning(&state);
+    let mut before = None;
+    while let Some(term) = elected(&*cluster, &state, (&mut leadership, &mut before)).await {
         tokio::select! {
-            () = Reign::new(Arc::clone(&cluster), Arc::clone(&state)).run() => return,
+            ended = reign(&cluster, &state, (term, before)) => return ended,
             () = deposed(&mut leadership, term) => {}
         }
-        drop(reigning);
         info!(term, "this node is no controller any more");
     }
+}
+
+/// Reigns in a term of Raft, after `before`, for as long as it is polled and the group runs.
+async fn reign<C: Cluster>(
+    cluster: &Arc<C>,
+    state: &Arc<ControllerState>,
+    (term, before): (u64, Option<RaftId>),
+) {
+    if !cluster.caught_up(term).await {
+        return;
+    }
+    let metadata = Arc::clone(&cluster.views().borrow());
+    let before = before.and_then(|leader| metadata.node_of(StorageId::from(leader)));
+    info!(term, after = ?before, "this node is the controller");
+    state.begin(term, before.map(|node| (node, ms(SILENT_BEFORE))), cluster.uptime());
+    let _reigning = Reigning(state);
+    Reign::new(Arc::clone(cluster), Arc::clone(state)).run().await;
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Ends the reign however its task ends.
@@ -90,15 +113,22 @@ impl Drop for Reigning<'_> {
     }
 }
 
-/// Waits until this node leads, and says in which term; nothing when the group has stopped.
+/// Waits until this node leads, and says in which term; nothing when the group has stopped. Keeps
+/// in mind who led last.
 async fn elected<C: Cluster>(
     cluster: &C,
     state: &ControllerState,
-    leadership: &mut watch::Receiver<Leadership>,
+    (leadership, before): (&mut watch::Receiver<Leadership>, &mut Option<RaftId>),
 ) -> Option<u64> {
+    let mut leads_here = |leads: &Leadership| {
+        if !leads.here {
+            *before = leads.leader.or(*before);
+        }
+        leads.here
+    };
     loop {
         tokio::select! {
-            leads = leadership.wait_for(|leads| leads.here) => return leads.ok().map(|leads| leads.term),
+            leads = leadership.wait_for(&mut leads_here) => return leads.ok().map(|leads| leads.term),
             () = succeed(cluster, state) => {}
         }
     }
@@ -116,7 +146,7 @@ async fn succeed<C: Cluster>(cluster: &C, state: &ControllerState) {
         return;
     };
     let Some(known) = metadata.node(node) else { return };
-    let wait_until = Instant::now() + VOTE_LEASE;
+    let wait_until = Instant::now() + HEIR_FIRST;
     if probe(cluster, known.addresses.peer.clone()).await == Gone::NotKnown {
         state.settled(node, life);
         return;
@@ -173,6 +203,7 @@ struct Reign<C> {
 impl<C: Cluster> Reign<C> {
     fn new(cluster: Arc<C>, state: Arc<ControllerState>) -> Self {
         let now = cluster.uptime();
+        stay_in_touch(&*cluster, &state, now);
         Self {
             cluster,
             state,
@@ -322,8 +353,7 @@ impl<C: Cluster> Reign<C> {
 
     fn tick(&mut self) {
         let now = self.cluster.uptime();
-        let age_ms = self.cluster.quorum_age_ms();
-        self.state.set_in_touch(age_ms.is_some_and(|age_ms| age_ms <= QUORUM_AGE_MAX_MS));
+        stay_in_touch(&*self.cluster, &self.state, now);
         for fence in self.state.tick(now) {
             self.fence(fence);
         }
@@ -402,6 +432,13 @@ impl<C: Cluster> Reign<C> {
             }
             Event::Chored { done: changed.is_ok() }
         });
+    }
+}
+
+/// Notes until when the voters that were heard keep this node the controller.
+fn stay_in_touch<C: Cluster>(cluster: &C, state: &ControllerState, now: UptimeMs) {
+    if let Some(age_ms) = cluster.quorum_age_ms() {
+        state.in_touch_until(UptimeMs((now.0 + ms(QUORUM_AGE_MAX)).saturating_sub(age_ms)));
     }
 }
 

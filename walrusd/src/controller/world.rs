@@ -226,6 +226,10 @@ impl Cluster for World {
         Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
     }
 
+    async fn caught_up(&self, term: u64) -> bool {
+        self.0.raft.group().caught_up(term).await.is_ok()
+    }
+
     async fn elect(&self) -> Result<(), String> {
         self.0.raft.group().elect().await.map_err(|why| why.to_string())
     }

@@ -75,6 +75,25 @@ fn the_group_goes_on_without_a_leader_that_was_killed_and_takes_it_back() {
 }
 
 #[test]
+fn a_new_leader_that_has_caught_up_has_all_that_anybody_was_told_of() {
+    let mut group = Group::of(3, quick());
+    group.life(1).propose(&register(1)).unwrap();
+    for round in 1..=4_u32 {
+        group.eventually("a leader", |group| group.leader().is_some());
+        let leader = group.leader().unwrap();
+        // The others have the entry and are told that it is committed a moment later, or not.
+        make(&group, leader, round).unwrap();
+        group.kill(leader);
+        group.eventually("a leader", |group| group.leader().is_some());
+        let life = group.life(group.leader().unwrap());
+        let term = life.node.leadership().borrow().term;
+        life.runtime.block_on(life.node.group().caught_up(term)).unwrap();
+        assert_eq!(life.state().topics_total(), usize::try_from(round).unwrap());
+        group.start(leader);
+    }
+}
+
+#[test]
 fn a_minority_decides_nothing_and_learns_what_was_decided() {
     let group = Group::of(3, RaftConfig { propose_timeout: Duration::from_secs(2), ..small() });
     group.life(1).propose(&register(1)).unwrap();

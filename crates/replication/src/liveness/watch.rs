@@ -117,6 +117,9 @@ pub struct Watch {
     terms: Terms,
     /// Since when silence counts: the take-over, or the last time this process had a pause.
     listening_since: UptimeMs,
+    /// Whom this controller follows, and for how long it was silent before the take-over. Nothing
+    /// once it was heard.
+    predecessor: Option<(NodeId, u64)>,
     ticked: UptimeMs,
     nodes: BTreeMap<NodeId, Seen>,
 }
@@ -126,7 +129,18 @@ impl Watch {
     /// and the margin have passed: with the last controller's death heartbeats stopped for all.
     #[must_use]
     pub const fn take_over(terms: Terms, now: UptimeMs) -> Self {
-        Self { terms, listening_since: now, ticked: now, nodes: BTreeMap::new() }
+        let nodes = BTreeMap::new();
+        Self { terms, listening_since: now, predecessor: None, ticked: now, nodes }
+    }
+
+    /// The controller before this one was on `node`. To it others did listen: a majority of voters
+    /// had not heard it for so long that every lease which it gave, its own among them, ends as if
+    /// all had been given `silent_ms` before the take-over. That counts for its own silence. The
+    /// other nodes had nobody to speak to, which does not count for theirs (M6).
+    #[must_use]
+    pub const fn after(mut self, node: NodeId, silent_ms: u64) -> Self {
+        self.predecessor = Some((node, silent_ms));
+        self
     }
 
     /// Metadata has `node` in this life. Told for every node at the take-over and at each
@@ -176,6 +190,7 @@ impl Watch {
         }
         seen.heard = now;
         seen.beat = beat;
+        self.predecessor.take_if(|(before, _)| *before == node);
         match seen.state {
             State::Condemned { .. } | State::Fenced => Answer::Fenced,
             State::Serving if seen.beat.flush_age_ms > flush_max_ms => Answer::Withheld,
@@ -209,11 +224,14 @@ impl Watch {
         let Terms { ttl_ms, margin_ms, flush_max_ms } = self.terms;
         if now.since(self.ticked) > ttl_ms / 2 {
             self.listening_since = now;
+            self.predecessor = None;
         }
         self.ticked = self.ticked.max(now);
         let mut fences = Vec::new();
         for (node, seen) in &mut self.nodes {
-            let silent_ms = now.since(seen.heard.max(self.listening_since));
+            let before_ms = self.predecessor.filter(|(before, _)| before == node);
+            let silent_ms = now.since(seen.heard.max(self.listening_since))
+                + before_ms.map_or(0, |(_, silent_ms)| silent_ms);
             let why = match seen.state {
                 State::Fenced => continue,
                 State::Condemned { at, .. } if now.since(at) < FENCE_AGAIN_MS => continue,

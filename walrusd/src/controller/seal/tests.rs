@@ -30,7 +30,7 @@ fn begin(cluster: &Arc<Fake>) -> Seal<Fake> {
     };
     let orphans = metadata.led_by(|leader| leader == LIFE).map(orphan).collect();
     let state = ControllerState::new(NodeId(2), Clock::start());
-    state.begin(1, UptimeMs(0));
+    state.begin(1, None, UptimeMs(0));
     state.review(&metadata, UptimeMs(0));
     Seal::begin(Arc::clone(cluster), state, LIFE, &metadata, orphans)
 }

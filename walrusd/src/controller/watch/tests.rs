@@ -1,6 +1,6 @@
 //! Reigns over a cluster that answers by a script.
 
-use walrus_raft::{RaftId, RaftPeer};
+use walrus_raft::RaftPeer;
 use walrus_replication::liveness::{Answer, Beat};
 use walrus_types::ClusterId;
 
@@ -20,7 +20,7 @@ fn reign(cluster: &Arc<Fake>) -> Reign<Fake> {
 }
 
 fn reign_of(cluster: &Arc<Fake>, state: Arc<ControllerState>) -> Reign<Fake> {
-    state.begin(3, cluster.uptime());
+    state.begin(3, None, cluster.uptime());
     let mut reign = Reign::new(Arc::clone(cluster), state);
     reign.review(&cluster.metadata());
     reign
@@ -224,9 +224,10 @@ async fn a_fence_that_was_not_applied_is_asked_for_again() {
 #[tokio::test]
 async fn a_controller_that_hears_no_majority_extends_nothing_until_it_does() {
     let cluster = Fake::of(fake::cluster(3, 1));
+    cluster.pass(1000);
     let mut reign = reign(&cluster);
     for (age_ms, answer) in
-        [(100, Answer::Extended), (301, Answer::Withheld), (100, Answer::Extended)]
+        [(100, Answer::Extended), (201, Answer::Withheld), (100, Answer::Extended)]
     {
         cluster.log.lock().quorum_age_ms = age_ms;
         reign.tick();
@@ -250,7 +251,7 @@ async fn the_heirs_of_a_controller_whose_process_is_gone_ask_for_an_election_in_
         state.peer_ended(identity(3, 1));
         succeed(&*cluster, &state).await;
         let waited = cluster.log.lock().elections[0].duration_since(began.into_std());
-        assert!(waited >= VOTE_LEASE + HEIR_EACH * turn, "{waited:?}");
+        assert!(waited >= HEIR_FIRST + HEIR_EACH * turn, "{waited:?}");
         assert_eq!(state.ended().len(), 2, "whoever leads looks again");
     }
 }
@@ -289,6 +290,51 @@ async fn a_reign_begins_with_the_lead_and_ends_with_it() {
     running.abort();
     drop(running.await);
     assert!(!state.is_controller());
+}
+
+#[tokio::test]
+async fn nobody_is_answered_before_all_that_was_committed_is_applied() {
+    let cluster = Fake::of(fake::cluster(3, 1));
+    let state = ControllerState::new(NodeId(1), Clock::start());
+    let running = tokio::spawn(run(Arc::clone(&cluster), Arc::clone(&state)));
+    let beat = || {
+        let beat = Beat { incarnation: Incarnation(1), applied: 1, ..Beat::default() };
+        state.heard(BeatRequest { node: NodeId(2), beat }, cluster.uptime())
+    };
+    cluster.caught_up_to(3);
+    // It leads, leads no more, and leads again, all of it behind.
+    for (leader, term) in [(1, 4), (3, 5), (1, 6)] {
+        cluster.leads(leader, term);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!state.is_controller() && beat().controller.is_none(), "in term {term}");
+    }
+    // What it did not know of.
+    cluster.apply(&fake::fence(2, 1));
+    cluster.caught_up_to(6);
+    while !state.is_controller() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((beat().answer, beat().term), (Answer::Fenced, 6));
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_controller_knows_whom_it_follows() {
+    let cluster = Fake::of(fake::cluster(3, 1));
+    let state = ControllerState::new(NodeId(1), Clock::start());
+    let (mut leadership, mut before) = (cluster.leadership(), None);
+    for (leader, term) in [(2, 4), (3, 5), (1, 6)] {
+        cluster.leads(leader, term);
+        let elected = elected(&*cluster, &state, (&mut leadership, &mut before));
+        tokio::select! {
+            biased;
+            leads = elected => assert_eq!((leader, leads), (1, Some(6))),
+            () = tokio::task::yield_now() => assert_ne!(leader, 1),
+        }
+    }
+    assert_eq!(before, Some(RaftId::from(fake::member(3).storage)));
 }
 
 #[tokio::test]

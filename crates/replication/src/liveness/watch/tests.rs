@@ -54,8 +54,17 @@ fn play(watch: &mut Watch, now: &mut UptimeMs, event: &str) -> String {
 /// Plays events from the take-over at 0 on, with node 1 registered in life 7.
 #[track_caller]
 fn check(script: &[(&str, &str)]) {
+    check_after(None, script);
+}
+
+/// As [`check`], with the node that was the controller before, and for how long it was missed.
+#[track_caller]
+fn check_after(before: Option<(i32, u64)>, script: &[(&str, &str)]) {
     let mut now = UptimeMs(0);
     let mut watch = Watch::take_over(TERMS, now);
+    if let Some((node, silent_ms)) = before {
+        watch = watch.after(NodeId(node), silent_ms);
+    }
     watch.registered(NodeId(1), Incarnation(7), now);
     for (at, (event, expected)) in script.iter().enumerate() {
         assert_eq!(play(&mut watch, &mut now, event), *expected, "step {at}: {event}");
@@ -78,6 +87,20 @@ fn a_new_controller_waits_a_whole_ttl_before_it_fences_for_silence() {
     check(&[("at 1100", ""), ("at 1101", "fence n1.7: it was not heard for 1101 ms")]);
     // But a process that is gone is gone.
     check(&[("gone 1 7", "fence n1.7: its process is gone")]);
+}
+
+#[test]
+fn the_silence_of_the_controller_before_counts_from_when_voters_missed_it() {
+    let silent = [("at 850", ""), ("at 851", "fence n1.7: it was not heard for 1101 ms")];
+    check_after(Some((1, 250)), &silent);
+    // Others had nobody to speak to.
+    check_after(Some((2, 250)), &[("at 1100", "")]);
+    // Once it was heard it is a node like any other.
+    let heard = [("at 800", ""), ("beat 1 7", "Extended"), ("at 1900", "")];
+    check_after(Some((1, 250)), &heard);
+    // When this process had a pause it listens anew, to all alike.
+    let paused = [("at 600", ""), ("paused until 1200", ""), ("at 2300", "")];
+    check_after(Some((1, 250)), &paused);
 }
 
 #[test]
