@@ -39,7 +39,7 @@ fn a_seed_plays_the_same_world_every_time() {
 
 /// Bugs that are planted on purpose, and the worlds within which each must be caught.
 #[cfg(feature = "planted")]
-const PLANTED: [(&str, u64); 11] = [
+const PLANTED: [(&str, u64); 14] = [
     ("fence-one-too-few", 100),
     ("first-end", 100),
     ("shortest-end", 100),
@@ -51,6 +51,9 @@ const PLANTED: [(&str, u64); 11] = [
     ("table-forgotten", 100),
     ("tail-sequences-kept", 100),
     ("lease-after-proposal", 100),
+    ("late-roll-accepted", 100),
+    ("gap-accepted", 100),
+    ("uncommitted-served", 100),
 ];
 
 /// Each bug is planted in a process of its own, which runs the test below.
