@@ -25,7 +25,7 @@ use crate::{
     clock::Clock,
     cluster_view,
     config::{ANSWERS_BYTES_MAX, Config},
-    controller::{ControllerState, nodes},
+    controller::{ControllerState, cluster::TopicTerms, nodes},
     lease::Lease,
     metrics::Metrics,
     offsets::CommittedOffsets,
@@ -320,6 +320,21 @@ impl Broker {
         nodes::nodes(&self.metadata(), &self.controller.silent(), self.clock.now())
     }
 
+    /// What placement has to know of a topic.
+    pub fn terms_of(&self, topic: &Arc<Topic>) -> TopicTerms {
+        let min_insync = self.view(topic).config.min_insync_replicas;
+        TopicTerms {
+            min_insync: usize::try_from(min_insync).unwrap_or(1),
+            // A coordinator that moves disturbs all its groups.
+            policy: if topic.name.starts_with("__") {
+                LeaderPolicy::Keep
+            } else {
+                LeaderPolicy::LeastLoaded
+            },
+            lax: false,
+        }
+    }
+
     /// Where the next segment of a partition goes.
     ///
     /// # Errors
@@ -332,18 +347,18 @@ impl Broker {
         let metadata = self.metadata();
         let topic = metadata.topic(id.topic).ok_or(placement::Refusal::NobodyLives)?;
         let chain = topic.partition(id.partition).ok_or(placement::Refusal::NobodyLives)?;
-        let min_insync = self.view(topic).config.min_insync_replicas;
+        let TopicTerms { min_insync, policy, lax: _ } = self.terms_of(topic);
         let members = nodes::members(&chain.open().members);
         let request = placement::Request {
             partition: id.partition,
             target: usize::from(topic.replicas_target).max(1),
-            min_insync: usize::try_from(min_insync).unwrap_or(1),
+            min_insync,
             previous: Some(Previous {
                 members: &members,
                 leader: chain.open().leader.node,
                 short: &[],
             }),
-            policy: LeaderPolicy::LeastLoaded,
+            policy,
             occasion,
             salt: nodes::salt(id.topic),
         };

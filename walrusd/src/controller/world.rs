@@ -8,9 +8,7 @@ use tokio::{sync::watch, time::timeout};
 use tracing::{debug, info};
 use walrus_metadata::{Address, Command, Metadata, Reply, Topic};
 use walrus_raft::{Lane, Leadership, ProposeError, RaftId};
-use walrus_replication::{
-    Held, Member, UptimeMs, liveness::Beat, placement::LeaderPolicy, seal::Report,
-};
+use walrus_replication::{Held, Member, UptimeMs, liveness::Beat, seal::Report};
 use walrus_types::{NodeId, SegmentId, StorageId, TimestampMs};
 
 use super::{
@@ -122,17 +120,7 @@ impl Cluster for World {
     }
 
     fn terms_of(&self, topic: &Arc<Topic>) -> TopicTerms {
-        let min_insync = self.0.view(topic).config.min_insync_replicas;
-        TopicTerms {
-            min_insync: usize::try_from(min_insync).unwrap_or(1),
-            // A coordinator that moves disturbs all its groups.
-            policy: if topic.name.starts_with("__") {
-                LeaderPolicy::Keep
-            } else {
-                LeaderPolicy::LeastLoaded
-            },
-            lax: false,
-        }
+        self.0.terms_of(topic)
     }
 
     async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
