@@ -14,7 +14,7 @@ use walrus_storage::{
     segment::{Extent, ReadError, Segment},
     store::Store,
 };
-use walrus_types::{Offset, SegmentId, TopicPartition};
+use walrus_types::TopicPartition;
 
 use super::{
     Partition,
@@ -22,21 +22,10 @@ use super::{
     registry::Unavailable,
     roll,
 };
-use crate::broker::{Broker, TopicView};
-
-/// Headers fed to the producers' table between two calls that let it forget.
-const FEED_STRIDE: u32 = 1_000;
-
-/// Why a partition cannot be read from this node's disk.
-#[derive(Debug, thiserror::Error)]
-enum RecoverError {
-    /// It has not all of it, or not yet: a member pulls what it lacks from another.
-    #[error("{0} is not whole here")]
-    NotWhole(SegmentId),
-    /// The disk says no.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
+use crate::{
+    broker::{Broker, TopicView},
+    replica::table::feed,
+};
 
 /// What a store has of a partition whose open segment is of an earlier life.
 struct Recovered {
@@ -103,14 +92,23 @@ pub async fn load(
     Ok(Partition::new((id, me), leader, (&record, segment), leading))
 }
 
-/// Goes on where an earlier life of this node, which alone stores the partition, had stopped.
+/// Goes on where an earlier life of this node, which alone stores the open segment, had stopped.
 async fn restarted(
     broker: &Arc<Broker>,
     id: TopicPartition,
     chain: &Arc<walrus_metadata::Partition>,
 ) -> Result<(walrus_metadata::Open, ProducerTable, Arc<Segment>), Unavailable> {
-    let (store, read) = (broker.store.clone(), Arc::clone(chain));
-    let recovered = tokio::task::spawn_blocking(move || recover(&store, &read, id))
+    let (store, sealed) = (broker.store.clone(), Arc::clone(chain));
+    // Nobody waits for it: what was sealed is read by its end in the metadata.
+    tokio::task::spawn_blocking(move || seal_on_disk(&store, &sealed, id));
+    let before = broker.replicas.fetch_producers(id, chain.open().key.base).await;
+    let producers = before.map_err(|why| {
+        let why = format!("the producers' table of what was sealed is not to be had: {why}");
+        warn!(partition = %id, why, "a partition cannot be opened");
+        Unavailable::Loading(why.into())
+    })?;
+    let segment = broker.store.segment(segment_of(id, chain.open().key));
+    let recovered = tokio::task::spawn_blocking(move || recover(segment, producers))
         .await
         .map_err(|stopped| Unavailable::Loading(stopped.to_string().into()))?
         .map_err(|why| {
@@ -167,80 +165,28 @@ async fn restart(
     Err(Unavailable::Loading(format!("its open segment could not be sealed: {why}").into()))
 }
 
-/// Reads what a restart needs to know. May wait for the disk.
-fn recover(
-    store: &Store,
-    chain: &walrus_metadata::Partition,
-    id: TopicPartition,
-) -> Result<Recovered, RecoverError> {
-    let segment = store.segment(segment_of(id, chain.open().key));
+/// Reads what a restart needs to know: how far the open segment of an earlier life goes, and what
+/// its producers did. May wait for the disk.
+fn recover(segment: Arc<Segment>, mut producers: ProducerTable) -> Result<Recovered, ReadError> {
     let Extent { end, bytes, max_timestamp, sealed: _, digest: _ } = segment.load()?;
-    let mut producers = producers_before(store, chain, id)?;
-    feed(&mut producers, &segment, end)?;
-    let sealed = SealedAt { end, bytes, max_timestamp };
-    Ok(Recovered { sealed, producers, segment })
+    feed(&mut producers, &segment, (end, end))?;
+    Ok(Recovered { sealed: SealedAt { end, bytes, max_timestamp }, producers, segment })
 }
 
-/// The producers' table at the base of the open segment: the newest state that was written at a
-/// seal, and what was sealed after it.
-fn producers_before(
-    store: &Store,
-    chain: &walrus_metadata::Partition,
-    id: TopicPartition,
-) -> Result<ProducerTable, RecoverError> {
+/// Seals on disk what a crash left sealed in the metadata alone: the newest segments, up to the
+/// first that is.
+fn seal_on_disk(store: &Store, chain: &walrus_metadata::Partition, id: TopicPartition) {
     let links: Vec<_> = chain.chain().collect();
-    let sealed = &links[..links.len() - 1];
-    let mut unread = Vec::new();
-    let mut table = None;
-    for link in sealed.iter().rev() {
+    for link in links.iter().rev() {
+        let Some(end) = link.end() else { continue };
         let segment = store.segment(segment_id(id, *link));
-        if let Some(end) = link.end()
-            && !segment.is_sealed()?
-        {
-            // A crash came between the seal in the metadata and the one on disk.
-            if let Err(why) = segment.seal(end) {
-                warn!(segment = %segment.id(), %why, "a segment cannot be sealed on disk");
-            }
+        let sealed = match segment.is_sealed() {
+            Ok(true) => return,
+            Ok(false) => segment.seal(end).map_err(|why| why.to_string()),
+            Err(why) => Err(why.to_string()),
+        };
+        if let Err(why) = sealed {
+            warn!(segment = %segment.id(), why, "a segment cannot be sealed on disk");
         }
-        if let Some(state) = segment.read_state()? {
-            match ProducerTable::decode(&state) {
-                Ok(decoded) if Some(decoded.end()) == link.end() => {
-                    table = Some(decoded);
-                    break;
-                }
-                Ok(_) => warn!(segment = %segment_id(id, *link), "a state file is of another end"),
-                Err(why) => {
-                    warn!(segment = %segment_id(id, *link), %why, "a state file is unreadable");
-                }
-            }
-        }
-        unread.push((segment, link.end().unwrap_or(Offset::ZERO)));
     }
-    let base = links[0].key().base;
-    let mut table = table.unwrap_or_else(|| ProducerTable::starting_at(base));
-    for (segment, end) in unread.into_iter().rev() {
-        feed(&mut table, &segment, end)?;
-    }
-    Ok(table)
-}
-
-/// Feeds a segment's batches to the table.
-fn feed(table: &mut ProducerTable, segment: &Segment, end: Offset) -> Result<(), RecoverError> {
-    let from = table.end();
-    if end <= from {
-        return Ok(());
-    }
-    let mut fed = 0_u32;
-    segment.headers(from, end, &mut |header| {
-        table.appended(header);
-        fed += 1;
-        if fed.is_multiple_of(FEED_STRIDE) {
-            table.committed(header.end());
-        }
-    })?;
-    if table.end() != end {
-        return Err(RecoverError::NotWhole(segment.id()));
-    }
-    table.committed(end);
-    Ok(())
 }

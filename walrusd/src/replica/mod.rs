@@ -24,7 +24,7 @@ mod jobs;
 pub mod messages;
 mod open;
 mod segment;
-mod table;
+pub mod table;
 
 use std::{
     collections::BTreeMap,

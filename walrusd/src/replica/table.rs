@@ -253,7 +253,10 @@ fn read_state(segment: &Segment, end: Offset) -> Option<ProducerTable> {
 }
 
 /// Feeds the batches of a segment up to `end`; those below `commit` can never be cut.
-fn feed(
+///
+/// # Errors
+/// The disk says no.
+pub fn feed(
     table: &mut ProducerTable,
     segment: &Segment,
     (end, commit): (Offset, Offset),
