@@ -82,6 +82,7 @@ impl From<&AppendFailure> for Refusal {
             AppendFailure::NotLeader | AppendFailure::NoLease => ResponseError::NotLeaderOrFollower,
             AppendFailure::Deleted => ResponseError::UnknownTopicOrPartition,
             AppendFailure::NotEnoughReplicas { .. } => ResponseError::NotEnoughReplicas,
+            AppendFailure::TooFewCopiesAfterAppend => ResponseError::NotEnoughReplicasAfterAppend,
             AppendFailure::Sequence(error) => match error {
                 SequenceError::InvalidEpoch { .. } => ResponseError::InvalidProducerEpoch,
                 SequenceError::OutOfOrder { .. } => ResponseError::OutOfOrderSequenceNumber,

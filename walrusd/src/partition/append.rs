@@ -7,26 +7,23 @@
 
 use std::{
     collections::VecDeque,
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
 };
-use tracing::{error, warn};
+use tracing::error;
 use walrus_metadata::Placement;
 use walrus_replication::{
     Accepted, Acks, Advance, AppendRefusal, Limits, Member, OpenSegment, PartitionLeader, Phase,
-    ProducerTable, Proposal, ReplicaSegment, RollReason, Rolled, SequenceError, UptimeMs,
-    liveness::PartitionLease,
+    SequenceError, UptimeMs, liveness::PartitionLease,
 };
 use walrus_storage::{
     segment::{AppendError, Segment},
@@ -85,6 +82,12 @@ pub enum AppendFailure {
         /// What the topic asks for.
         min_insync: usize,
     },
+    /// `acks=all`, and the segment that took the batch along has fewer copies than
+    /// `min.insync.replicas`. It is stored and will be committed.
+    #[error(
+        "the batch is stored, on fewer copies than min.insync.replicas; a retry is no duplicate"
+    )]
+    TooFewCopiesAfterAppend,
     /// The producer's epoch or sequence forbids it. Nothing was stored.
     #[error(transparent)]
     Sequence(#[from] SequenceError),
@@ -161,39 +164,25 @@ pub(super) struct Core {
     /// What the other members and its own roll mean for this node's right to lead the segment.
     pub(super) lease: PartitionLease,
     /// `acks=1`: wait for this node's flush.
-    flushed: AckQueue,
+    pub(super) flushed: AckQueue,
     /// `acks=all`: wait for the commit.
-    committed: AckQueue,
+    pub(super) committed: AckQueue,
     /// Appends that wait for the end of a roll, in their order.
-    parked: VecDeque<Parked>,
+    pub(super) parked: VecDeque<Parked>,
     /// Since when they do.
-    parks_since: Option<Instant>,
-    watchers: Watchers,
+    pub(super) parks_since: Option<Instant>,
+    pub(super) watchers: Watchers,
     /// Where the controller wants the next segment.
-    wanted: Option<Placement>,
+    pub(super) wanted: Option<Placement>,
     /// Set once; every append after it gets this.
     pub(super) closed: Option<AppendFailure>,
 }
 
-/// What lies behind a seal: a segment that this node wrote, and what its producers had done.
 #[derive(Debug)]
-pub struct Behind {
-    /// The segment.
-    pub sealed: Arc<Segment>,
-    /// Its end.
-    pub end: Offset,
-    /// As of its end.
-    pub producers: ProducerTable,
-    /// How long appends were parked until the first of them went to the successor; `None` where
-    /// they were not, or where this node does not lead that.
-    pub parked: Option<Duration>,
-}
-
-#[derive(Debug)]
-struct Parked {
-    batch: Prepared,
-    acks: Acks,
-    answer: oneshot::Sender<Outcome>,
+pub(super) struct Parked {
+    pub(super) batch: Prepared,
+    pub(super) acks: Acks,
+    pub(super) answer: oneshot::Sender<Outcome>,
 }
 
 /// The marks that a reader needs, of one moment.
@@ -281,7 +270,7 @@ impl Partition {
     }
 
     /// Does what the decider answered to a batch that it did not park.
-    fn carry_out(
+    pub(super) fn carry_out(
         self: &Arc<Self>,
         core: &mut Core,
         judged: Result<Accepted, AppendRefusal>,
@@ -364,7 +353,7 @@ impl Partition {
     }
 
     /// What is to be done when a batch of the segment of `epoch` that ends at `end` is durable.
-    fn done(self: &Arc<Self>, epoch: Epoch, end: Offset) -> Done {
+    pub(super) fn done(self: &Arc<Self>, epoch: Epoch, end: Offset) -> Done {
         let partition = Arc::clone(self);
         Box::new(move |outcome| match outcome {
             Ok(_lsn) => partition.flushed(epoch, end),
@@ -396,159 +385,6 @@ impl Partition {
         if let Some(proposal) = advance.propose {
             core.lease.proposed(self.leading.clock.uptime());
             self.leading.rolls.propose(self, proposal);
-        }
-    }
-
-    /// Looks at the limits; a roll that is due begins. Asked on append and by the monitor.
-    pub fn look_at_limits(self: &Arc<Self>, now: UptimeMs) {
-        self.roll_if_due(&mut self.core.lock(), now);
-    }
-
-    fn roll_if_due(self: &Arc<Self>, core: &mut Core, now: UptimeMs) {
-        if core.closed.is_none()
-            && let Some(reason) = core.leader.roll_due(now)
-        {
-            self.begin_roll_locked(core, reason, now);
-        }
-    }
-
-    /// Begins a roll for a reason of the caller's. False when there is nothing to roll, or a roll
-    /// is under way.
-    pub fn begin_roll(self: &Arc<Self>, reason: RollReason, now: UptimeMs) -> bool {
-        let mut core = self.core.lock();
-        core.closed.is_none() && self.begin_roll_locked(&mut core, reason, now)
-    }
-
-    /// As [`Partition::begin_roll`], of the segment of `epoch` and to a place that the controller
-    /// chose.
-    pub fn begin_roll_to(
-        self: &Arc<Self>,
-        epoch: Epoch,
-        (reason, to): (RollReason, Placement),
-        now: UptimeMs,
-    ) -> bool {
-        let mut core = self.core.lock();
-        if core.closed.is_some() || core.leader.epoch() != epoch {
-            return false;
-        }
-        core.wanted = Some(to);
-        let begun = self.begin_roll_locked(&mut core, reason, now);
-        if !begun {
-            core.wanted = None;
-        }
-        begun
-    }
-
-    /// Where the controller wants the next segment; told once.
-    pub(super) fn take_wanted(&self) -> Option<Placement> {
-        self.core.lock().wanted.take()
-    }
-
-    fn begin_roll_locked(
-        self: &Arc<Self>,
-        core: &mut Core,
-        reason: RollReason,
-        now: UptimeMs,
-    ) -> bool {
-        match core.leader.begin_roll(reason, now) {
-            Ok(Some(proposal)) => {
-                core.lease.proposed(now);
-                self.leading.rolls.propose(self, proposal);
-            }
-            // It drains: the last flush brings the proposal.
-            Ok(None) => {}
-            Err(_refusal) => return false,
-        }
-        core.parks_since.get_or_insert_with(Instant::now);
-        true
-    }
-
-    /// The proposal under way, if there is one.
-    pub fn proposal(&self) -> Option<Proposal> {
-        self.core.lock().leader.proposal()
-    }
-
-    /// Metadata sealed the open segment at `end`. `next` is its successor if this node leads that,
-    /// and then what was parked goes first; else everybody who waits past `end` is sent away.
-    /// `carried` are the batches past `end`, which the successor takes along.
-    ///
-    /// Answers what lies behind the seal; `None` when that was known already.
-    pub fn sealed(
-        self: &Arc<Self>,
-        end: Offset,
-        next: Option<(&OpenSegment, Arc<Segment>)>,
-        carried: Vec<Bytes>,
-        now: UptimeMs,
-    ) -> Option<Behind> {
-        let mut core = self.core.lock();
-        let known = next.as_ref().is_some_and(|(next, _)| core.leader.epoch() >= next.epoch);
-        if core.closed.is_some() || known {
-            return None;
-        }
-        let sealed = Arc::clone(&core.open);
-        let parks_since = core.parks_since.take();
-        // Everything below the end is committed, whoever sealed it.
-        self.advance(&mut core, Advance { commit: Some(end), propose: None });
-        let Some((next, segment)) = next else {
-            let rolled = core.leader.sealed(end, None, now);
-            assert_eq!(rolled, Rolled::Stopped, "no successor was given");
-            let producers = core.leader.producers().clone();
-            self.close_locked(&mut core, &AppendFailure::NotLeader);
-            return Some(Behind { sealed, end, producers, parked: None });
-        };
-        let mut producers = core.leader.producers().clone();
-        producers.undo_from(end);
-        let rolled = core.leader.sealed(end, Some(next), now);
-        let Rolled::Leads { carry } = rolled else { unreachable!("a successor was given") };
-        core.open = segment;
-        core.others = Others::open(self.me, next, carry.end, &self.leading);
-        core.lease = others::lease(self.me, next);
-        for batch in carried {
-            if let Err(failure) = self.take_along(&mut core, &batch, next.epoch) {
-                warn!(partition = %self.id, why = %failure, "partition stopped");
-                self.close_locked(&mut core, &failure);
-                return Some(Behind { sealed, end, producers, parked: None });
-            }
-        }
-        self.begin_feeding(&mut core);
-        self.append_parked(&mut core, now);
-        let parked = parks_since.map(|since| since.elapsed());
-        Some(Behind { sealed, end, producers, parked })
-    }
-
-    /// Writes a batch that the sealed segment no longer covers to its successor, at its offset.
-    fn take_along(
-        self: &Arc<Self>,
-        core: &mut Core,
-        batch: &[u8],
-        epoch: Epoch,
-    ) -> Result<(), AppendFailure> {
-        let header = BatchHeader::parse(batch).expect("the store gives whole batches");
-        let mut bytes = BytesMut::from(batch);
-        batch::set_place(&mut bytes, header.base_offset, epoch);
-        let done = self.done(epoch, header.end());
-        core.open
-            .append(bytes.freeze(), done)
-            .map(|_end| ())
-            .map_err(|refused| AppendFailure::Storage(refused.to_string()))
-    }
-
-    /// What a successor of the open segment would take along now: the segment, and where in it.
-    pub fn uncommitted(&self) -> (Arc<Segment>, Range<Offset>) {
-        let core = self.core.lock();
-        let cursors = core.leader.cursors();
-        (Arc::clone(&core.open), cursors.commit()..cursors.log_end())
-    }
-
-    fn append_parked(self: &Arc<Self>, core: &mut Core, now: UptimeMs) {
-        while core.leader.parked() > 0 {
-            let parked = core.parked.pop_front().expect("the leader counts those that are there");
-            let judged = core.leader.append_parked(&parked.batch.header, parked.acks, now);
-            if judged == Ok(Accepted::Parked) {
-                core.parked.push_front(parked);
-                return;
-            }
-            self.carry_out(core, judged, parked);
         }
     }
 
@@ -611,53 +447,6 @@ impl Partition {
         if to > core.leader.cursors().log_start() {
             core.leader.move_log_start(to);
         }
-    }
-
-    /// The topic is gone: all that wait are told, and every append from now on.
-    pub fn deleted(&self) {
-        self.close(&AppendFailure::Deleted);
-    }
-
-    /// The store failed: nothing that waits will ever be durable here.
-    fn failed(&self, failure: &AppendFailure) {
-        if self.close(failure) {
-            warn!(partition = %self.id, why = %failure, "partition stopped");
-        }
-    }
-
-    fn close(&self, failure: &AppendFailure) -> bool {
-        let mut core = self.core.lock();
-        if core.closed.is_some() {
-            return false;
-        }
-        core.leader.fenced();
-        self.close_locked(&mut core, failure);
-        true
-    }
-
-    /// Sends everybody away who waits, and all who come.
-    fn close_locked(&self, core: &mut Core, failure: &AppendFailure) {
-        core.closed = Some(failure.clone());
-        core.others = None;
-        core.flushed.fail(failure);
-        core.committed.fail(failure);
-        for parked in core.parked.drain(..) {
-            drop(parked.answer.send(Err(failure.clone())));
-        }
-        core.watchers.wake();
-    }
-
-    /// This life of the node is fenced: the leader becomes the member that it is from now on.
-    /// `None` when it had stopped before.
-    pub fn fenced(&self) -> Option<(ReplicaSegment, Arc<Segment>)> {
-        let mut core = self.core.lock();
-        if core.closed.is_some() {
-            return None;
-        }
-        core.leader.fenced();
-        let (leader, segment) = (core.leader.clone(), Arc::clone(&core.open));
-        self.close_locked(&mut core, &AppendFailure::NotLeader);
-        Some((leader.into_member(self.leading.writer), segment))
     }
 
     /// Whether a member is alive, as metadata has it. False when those that live could not commit

@@ -6,6 +6,7 @@
 //! turns full segments into metadata commands, [`read`] answers fetches.
 
 mod append;
+mod end;
 pub mod fed;
 pub mod hand_over;
 pub mod leading;
@@ -17,5 +18,6 @@ pub mod relay;
 pub mod roll;
 mod waiters;
 
-pub use append::{AppendFailure, Appended, Behind, Marks, Outcome, Partition, Prepared, Receipt};
+pub use append::{AppendFailure, Appended, Marks, Outcome, Partition, Prepared, Receipt};
+pub use end::{Behind, Successor};
 pub use walrus_replication::Acks;

@@ -22,8 +22,8 @@ use walrus_storage::{
 };
 use walrus_types::{Epoch, Offset, TopicPartition, batch::BatchHeader, limits};
 
-use super::{Behind, Marks, Partition, read::segment_of};
-use crate::broker::Broker;
+use super::{AppendFailure, Behind, Marks, Partition, Successor, read::segment_of};
+use crate::{broker::Broker, controller::nodes};
 
 /// Before a proposal of unknown outcome is repeated.
 const REPEAT_AFTER: Duration = Duration::from_millis(50);
@@ -222,21 +222,23 @@ pub async fn settle(broker: &Arc<Broker>, partition: &Arc<Partition>, expected: 
         Some(_) | None => commit,
     };
     let mine = open.leader == broker.leader() && open.key.base == end;
-    let behind = if mine {
-        let next = open_segment(open);
-        let segment = broker.store.segment(segment_of(id, open.key));
+    let next = if mine {
         let carried = match carried(partition, end).await {
             Ok(carried) => carried,
             Err(why) => {
+                // Its log would end past what the successor's file has.
                 error!(partition = %id, %why, "what was not committed cannot be taken along");
-                Vec::new()
+                partition.failed(&AppendFailure::Storage(why.to_string()));
+                return true;
             }
         };
-        partition.sealed(end, Some((&next, segment)), carried, broker.clock.uptime())
+        let segment = broker.store.segment(segment_of(id, open.key));
+        Some(Successor { record: open_segment(open), segment, carried })
     } else {
         broker.partitions().remove(partition);
-        partition.sealed(end, None, Vec::new(), broker.clock.uptime())
+        None
     };
+    let behind = partition.sealed(end, next, broker.clock.uptime());
     if let Some(Behind { sealed, end, producers, parked }) = behind {
         if let Some(parked) = parked {
             broker.metrics.roll_parked(parked);
@@ -303,11 +305,7 @@ pub fn open_segment(open: &walrus_metadata::Open) -> OpenSegment {
     OpenSegment {
         epoch: open.key.epoch,
         base: open.key.base,
-        members: open
-            .members
-            .iter()
-            .map(|member| walrus_replication::Member { node: member.node, storage: member.storage })
-            .collect(),
+        members: nodes::members(&open.members),
         write_quorum: usize::from(open.w),
     }
 }
