@@ -322,15 +322,13 @@ impl Broker {
 
     /// What placement has to know of a topic.
     pub fn terms_of(&self, topic: &Arc<Topic>) -> TopicTerms {
-        let min_insync = self.view(topic).config.min_insync_replicas;
+        let config = self.view(topic).config;
+        // A coordinator that moves disturbs all its groups.
+        let internal = topic.name.starts_with("__");
+        let default = if internal { LeaderPolicy::Keep } else { LeaderPolicy::LeastLoaded };
         TopicTerms {
-            min_insync: usize::try_from(min_insync).unwrap_or(1),
-            // A coordinator that moves disturbs all its groups.
-            policy: if topic.name.starts_with("__") {
-                LeaderPolicy::Keep
-            } else {
-                LeaderPolicy::LeastLoaded
-            },
+            min_insync: usize::try_from(config.min_insync_replicas).unwrap_or(1),
+            policy: config.rollover_leader.unwrap_or(default),
             lax: false,
         }
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use walrus_replication::placement::LeaderPolicy;
 use walrus_types::limits;
 
 use crate::config::KafkaKind;
@@ -44,6 +45,8 @@ pub struct TopicConfig {
     pub timestamp_after_max_ms: i64,
     /// Copies that acks=all needs.
     pub min_insync_replicas: i64,
+    /// Who leads the next segment. `None` where the topic does not say.
+    pub rollover_leader: Option<LeaderPolicy>,
 }
 
 /// Why a value is not taken.
@@ -88,8 +91,10 @@ pub enum Access {
         /// Where it is kept.
         field: fn(&mut TopicConfig) -> &mut i64,
     },
-    /// `message.timestamp.type`, the one settable entry that is no number.
+    /// `message.timestamp.type`.
     Timestamps,
+    /// `walrus.rollover.leader`.
+    RolloverLeader,
     /// Always this, and why.
     Fixed(&'static str, &'static str),
 }
@@ -114,6 +119,15 @@ const TIMESTAMP_AFTER_MAX_MS: i64 = 3_600_000;
 /// As a config's value.
 const BATCH_BYTES_MAX: i64 = 32 << 20;
 const _: () = assert!(BATCH_BYTES_MAX.unsigned_abs() == limits::BATCH_BYTES_MAX as u64);
+
+/// Which config says who leads the next segment.
+pub const ROLLOVER_LEADER: &str = "walrus.rollover.leader";
+/// Its values.
+const POLICIES: [(&str, LeaderPolicy); 3] = [
+    ("least-loaded", LeaderPolicy::LeastLoaded),
+    ("rotate", LeaderPolicy::Rotate),
+    ("keep", LeaderPolicy::Keep),
+];
 
 const NO_COMPACTION: &str = "compaction is not built yet";
 const FLUSHED: &str = "every batch is flushed before it is acknowledged";
@@ -279,13 +293,12 @@ pub const ENTRIES: &[Entry] = &[
         (-1, i64::MAX, |c| &mut c.retention_generations),
         "At most this many sealed segments are kept; -1 for no limit.",
     ),
-    fixed(
-        "walrus.rollover.leader",
-        KafkaKind::String,
-        "keep",
-        "this node is the only one",
-        "Who leads the next segment.",
-    ),
+    Entry {
+        name: ROLLOVER_LEADER,
+        kind: KafkaKind::String,
+        access: Access::RolloverLeader,
+        doc: "Who of its replicas leads the next segment: least-loaded, rotate (the next one) or keep (the same).",
+    },
     number(
         "walrus.segment.entries",
         KafkaKind::Long,
@@ -348,6 +361,12 @@ impl Entry {
                     _ => return Err(invalid("CreateTime or LogAppendTime".into())),
                 };
             }
+            Access::RolloverLeader => {
+                let known = POLICIES.iter().find(|(name, _)| *name == value.trim());
+                let (_, policy) =
+                    known.ok_or_else(|| invalid("least-loaded, rotate or keep".into()))?;
+                config.rollover_leader = Some(*policy);
+            }
             Access::Fixed(fixed, _) if value.trim() == fixed => {}
             Access::Fixed(fixed, why) => {
                 let value = value.into();
@@ -365,6 +384,11 @@ impl Entry {
                 TimestampType::CreateTime => "CreateTime".into(),
                 TimestampType::LogAppendTime => "LogAppendTime".into(),
             },
+            Access::RolloverLeader => {
+                let policy = config.rollover_leader.unwrap_or(LeaderPolicy::LeastLoaded);
+                let known = POLICIES.iter().find(|(_, known)| *known == policy);
+                known.expect("every policy has a name").0.into()
+            }
             Access::Fixed(value, _) => value.into(),
         }
     }
@@ -389,6 +413,7 @@ impl TopicConfig {
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: i64::MAX,
         min_insync_replicas: 1,
+        rollover_leader: None,
     };
 
     /// What a topic has that sets nothing itself.
@@ -405,6 +430,7 @@ impl TopicConfig {
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: TIMESTAMP_AFTER_MAX_MS,
             min_insync_replicas: config.topics.min_insync_replicas.into(),
+            rollover_leader: None,
         }
     }
 
@@ -446,6 +472,7 @@ pub(crate) mod tests {
             let value = match entry.access {
                 Access::Number { min, .. } => (min + 7).to_string(),
                 Access::Timestamps => "LogAppendTime".into(),
+                Access::RolloverLeader => "rotate".into(),
                 Access::Fixed(..) => "something else".into(),
             };
             let set = BTreeMap::from([(entry.name.to_owned(), value.clone())]);
@@ -465,6 +492,7 @@ pub(crate) mod tests {
             ("retention.ms", "soon", "a whole number"),
             ("max.message.bytes", "99999999999", "to 33554432"),
             ("message.timestamp.type", "Now", "LogAppendTime"),
+            ("walrus.rollover.leader", "me", "least-loaded, rotate or keep"),
             ("cleanup.policy", "compact", "compaction is not built yet"),
             ("cleanup.policy", "delete,compact", "compaction is not built yet"),
             ("no.such", "1", "unknown topic config no.such"),
