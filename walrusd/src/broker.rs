@@ -28,7 +28,7 @@ use crate::{
     controller::{ControllerState, cluster::TopicTerms, nodes},
     lease::Lease,
     metrics::Metrics,
-    offsets::CommittedOffsets,
+    offsets::{self, CommittedOffsets},
     partition::{
         Partition,
         leading::Leading,
@@ -272,6 +272,20 @@ impl Broker {
         Ok(partition)
     }
 
+    /// As [`Broker::partition`], of one that this node has a lease for: its marks are true.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn leased(
+        self: &Arc<Self>,
+        topic: &TopicView,
+        index: i32,
+    ) -> Result<Arc<Partition>, Unavailable> {
+        let partition = self.partition(topic, index).await?;
+        partition.check_lease()?;
+        Ok(partition)
+    }
+
     /// Loads those of `indexes` that are not loaded, several at a time: after a start a request
     /// for thousands would else pay for one after the other. What cannot be loaded says so when
     /// it is asked for by [`Broker::partition`].
@@ -373,6 +387,11 @@ impl Broker {
     ) -> bool {
         let Some(topic) = self.topic_by_id(id.topic) else { return false };
         let Ok(partition) = self.partition(&topic, id.partition.0).await else { return false };
+        if *topic.topic.name == *offsets::format::TOPIC {
+            // Cursors that it keeps go to another node: with all that was handed out.
+            let _held = self.queues.hold(self).await;
+            return partition.begin_roll_to(epoch, (reason, to), self.clock.uptime());
+        }
         partition.begin_roll_to(epoch, (reason, to), self.clock.uptime())
     }
 

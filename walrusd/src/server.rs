@@ -44,7 +44,7 @@ use crate::{
     process,
     replica::{self, Linked, Replicas},
     shutdown::{Signals, Tasks},
-    text::Queues,
+    text::{Queues, elsewhere::Serves},
 };
 
 /// How long the admin port may take to close.
@@ -233,6 +233,7 @@ fn assemble(
     peers.node.keep(Arc::clone(&broker.replicas));
     peers.node.hear(Arc::<ControllerState>::clone(&broker.controller));
     peers.node.obey(Arc::new(Obeys(Arc::downgrade(&broker))));
+    peers.node.talk(Arc::new(Serves(Arc::downgrade(&broker))));
     (broker, Ordered { rolls: ordered_rolls, ticks })
 }
 

@@ -79,7 +79,9 @@ impl From<BatchError> for Refusal {
 impl From<&AppendFailure> for Refusal {
     fn from(failure: &AppendFailure) -> Self {
         let code = match failure {
-            AppendFailure::NotLeader | AppendFailure::NoLease => ResponseError::NotLeaderOrFollower,
+            AppendFailure::NotLeader | AppendFailure::Overtaken | AppendFailure::NoLease => {
+                ResponseError::NotLeaderOrFollower
+            }
             AppendFailure::Deleted => ResponseError::UnknownTopicOrPartition,
             AppendFailure::NotEnoughReplicas { .. } => ResponseError::NotEnoughReplicas,
             AppendFailure::TooFewCopiesAfterAppend => ResponseError::NotEnoughReplicasAfterAppend,
@@ -104,7 +106,9 @@ impl From<&Unavailable> for Refusal {
         let code = match unavailable {
             Unavailable::Unknown => ResponseError::UnknownTopicOrPartition,
             Unavailable::UnknownId => ResponseError::UnknownTopicId,
-            Unavailable::NotLeader | Unavailable::Sealing => ResponseError::NotLeaderOrFollower,
+            Unavailable::NotLeader | Unavailable::NoLease | Unavailable::Sealing => {
+                ResponseError::NotLeaderOrFollower
+            }
             Unavailable::Loading(_) => ResponseError::KafkaStorageError,
         };
         Self::new(code, unavailable.to_string())
@@ -130,7 +134,6 @@ impl From<&FetchFailure> for Refusal {
             FetchFailure::EpochUnknown { .. } => ResponseError::UnknownLeaderEpoch,
             FetchFailure::Damaged(_) => ResponseError::CorruptMessage,
             FetchFailure::Storage(_) => ResponseError::KafkaStorageError,
-            FetchFailure::NoLease => ResponseError::NotLeaderOrFollower,
             FetchFailure::Unavailable(unavailable) => return Self::from(unavailable),
         };
         Self::new(code, failure.to_string())

@@ -76,7 +76,7 @@ async fn find(
     index: i32,
 ) -> Result<Arc<Partition>, Refusal> {
     let topic = topic.ok_or_else(Refusal::unknown_topic)?;
-    broker.partition(topic, index).await.map_err(|why| Refusal::from(&why))
+    broker.leased(topic, index).await.map_err(|why| Refusal::from(&why))
 }
 
 /// Proposes every partition that is not done; true when some have to be asked again.

@@ -51,7 +51,7 @@ async fn answer_one(
 ) -> Result<(i32, i64), Refusal> {
     let topic = topic.ok_or_else(Refusal::unknown_topic)?;
     let partition =
-        broker.partition(topic, asked.partition).await.map_err(|why| Refusal::from(&why))?;
+        broker.leased(topic, asked.partition).await.map_err(|why| Refusal::from(&why))?;
     // Loading may have opened a new segment: the chain is looked at afterwards. The log end is
     // taken first, so that it never lies in a segment after the chain's last.
     let log_end = partition.marks().log_end;

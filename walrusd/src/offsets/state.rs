@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -12,14 +12,14 @@ use tokio::{sync::Mutex, time::Instant};
 use tracing::{debug, info, warn};
 use walrus_metadata::{Command, Prune};
 use walrus_replication::{Acks, RollReason};
-use walrus_types::{Offset, batch::BatchHeader, limits};
+use walrus_types::{NodeId, Offset, PartitionIndex, batch::BatchHeader, limits};
 use walrus_wire::records::{NewRecord, Records, build_batch};
 
 use super::format::{self, Key, Value};
 use crate::{
     api::topics,
-    broker::Broker,
-    partition::{Partition, Prepared, read},
+    broker::{Broker, TopicView},
+    partition::{Partition, Prepared, registry::Unavailable, relay},
 };
 
 /// How long a commit may take before its outcome counts as unknown.
@@ -31,10 +31,25 @@ const STATE_RECORDS_PER_BATCH: usize = 1_000;
 /// What is read at once while loading.
 const LOAD_BYTES: usize = 1 << 20;
 
-/// Why offsets could not be read or committed. A failed commit may or may not have happened.
+/// Why offsets could not be read or committed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct OffsetsError(String);
+pub enum OffsetsError {
+    /// Another node coordinates the group, or this one not yet. Nothing was committed.
+    #[error("{}: {_0}", format::TOPIC)]
+    NotHere(Unavailable),
+    /// The topic of offsets is not there and could not be made, or not yet.
+    #[error("{}: {_0}", format::TOPIC)]
+    NoTopic(String),
+    /// It failed. A commit may or may not have happened.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl OffsetsError {
+    fn failed(why: &impl std::fmt::Display) -> Self {
+        Self::Failed(why.to_string())
+    }
+}
 
 /// All partitions of the topic that were asked for.
 #[derive(Debug, Default)]
@@ -45,7 +60,9 @@ pub struct CommittedOffsets {
 /// One partition's state.
 #[derive(Debug, Default)]
 struct Shard {
-    loaded: bool,
+    /// As whose state it was read: one that this node leads anew is read anew, for another node
+    /// may have written meanwhile.
+    loaded_from: Weak<Partition>,
     offsets: BTreeMap<Key, Value>,
 }
 
@@ -87,22 +104,54 @@ impl CommittedOffsets {
         Ok(())
     }
 
+    /// The node that coordinates `group`: the one that leads its partition.
+    ///
+    /// # Errors
+    /// When the topic of offsets cannot be made.
+    pub async fn coordinator(
+        &self,
+        broker: &Arc<Broker>,
+        group: &str,
+    ) -> Result<NodeId, OffsetsError> {
+        let (topic, index) = Self::place(broker, group).await?;
+        let chain = topic.topic.partition(PartitionIndex(index));
+        let chain = chain.ok_or(OffsetsError::NotHere(Unavailable::Unknown))?;
+        Ok(chain.open().leader.node)
+    }
+
+    /// The partition of `group`, which this node leads, and has a lease for.
+    ///
+    /// # Errors
+    /// [`OffsetsError::NotHere`].
+    pub async fn partition(
+        &self,
+        broker: &Arc<Broker>,
+        group: &str,
+    ) -> Result<Arc<Partition>, OffsetsError> {
+        let (topic, index) = Self::place(broker, group).await?;
+        broker.leased(&topic, index).await.map_err(OffsetsError::NotHere)
+    }
+
+    async fn place(broker: &Arc<Broker>, group: &str) -> Result<(TopicView, i32), OffsetsError> {
+        let topic = match broker.topic_by_name(format::TOPIC) {
+            Some(topic) => topic,
+            None => {
+                let made = topics::make_one(broker, format::TOPIC, format::PARTITIONS, &[]).await;
+                made.map_err(|why| OffsetsError::NoTopic(why.message))?
+            }
+        };
+        let partitions = i32::try_from(topic.topic.partitions().len()).unwrap_or(i32::MAX);
+        let index = format::partition_of(group, partitions);
+        Ok((topic, index))
+    }
+
     async fn shard(
         &self,
         broker: &Arc<Broker>,
         group: &str,
     ) -> Result<(Arc<Mutex<Shard>>, Arc<Partition>), OffsetsError> {
-        let topic = match broker.topic_by_name(format::TOPIC) {
-            Some(topic) => topic,
-            None => topics::make_one(broker, format::TOPIC, format::PARTITIONS)
-                .await
-                .map_err(|why| OffsetsError(format!("{}: {}", format::TOPIC, why.message)))?,
-        };
-        let partitions = i32::try_from(topic.topic.partitions().len()).unwrap_or(i32::MAX);
-        let index = format::partition_of(group, partitions);
-        let partition = broker.partition(&topic, index).await;
-        let partition =
-            partition.map_err(|why| OffsetsError(format!("{}: {why}", format::TOPIC)))?;
+        let partition = self.partition(broker, group).await?;
+        let PartitionIndex(index) = partition.id().partition;
         let shard = Arc::clone(self.partitions.lock().entry(index).or_default());
         Ok((shard, partition))
     }
@@ -115,32 +164,26 @@ impl Shard {
         broker: &Arc<Broker>,
         partition: &Arc<Partition>,
     ) -> Result<(), OffsetsError> {
-        if self.loaded {
+        if self.loaded_from.upgrade().is_some_and(|known| Arc::ptr_eq(&known, partition)) {
             return Ok(());
         }
+        self.offsets.clear();
         let began = Instant::now();
         let marks = partition.marks();
         let mut from = marks.log_start;
         let mut records = 0_usize;
         while from < marks.commit {
-            let metadata = broker.metadata();
-            let chain = metadata
-                .partition(partition.id())
-                .ok_or_else(|| OffsetsError("the topic of offsets is gone".into()))?;
-            let place = read::locate(&broker.store, chain, partition, from)
-                .map_err(|why| OffsetsError(why.to_string()))?;
-            let Some(place) = place else { break };
-            let chunk = place.read_async(from, LOAD_BYTES).await;
-            let chunk = chunk.map_err(|why| OffsetsError(why.to_string()))?;
+            let read = relay::read_committed(broker, partition, from, LOAD_BYTES).await;
+            let Some((at, chunk)) = read.map_err(|why| OffsetsError::failed(&why))? else { break };
             for bytes in &chunk.bytes {
                 records += self.read(bytes)?;
             }
-            if chunk.next <= from {
-                return Err(OffsetsError(format!("reading offsets stopped at {from}")));
+            if chunk.next <= at {
+                return Err(OffsetsError::Failed(format!("reading offsets stopped at {at}")));
             }
             from = chunk.next;
         }
-        self.loaded = true;
+        self.loaded_from = Arc::downgrade(partition);
         let (live, took) = (self.offsets.len(), began.elapsed());
         debug!(partition = %partition.id(), records, live, ?took, "committed offsets loaded");
         Ok(())
@@ -149,11 +192,11 @@ impl Shard {
     fn read(&mut self, bytes: &[u8]) -> Result<usize, OffsetsError> {
         let mut count = 0;
         for batch in walrus_types::batch::batches(bytes) {
-            let (_, batch) = batch.map_err(|why| OffsetsError(why.to_string()))?;
+            let (_, batch) = batch.map_err(|why| OffsetsError::failed(&why))?;
             let records = Records::decode(batch, limits::INFLATED_BYTES_MAX)
-                .map_err(|why| OffsetsError(why.to_string()))?;
+                .map_err(|why| OffsetsError::failed(&why))?;
             for record in &records {
-                let record = record.map_err(|why| OffsetsError(why.to_string()))?;
+                let record = record.map_err(|why| OffsetsError::failed(&why))?;
                 count += 1;
                 let Some(key) = record.key.and_then(Key::decode) else { continue };
                 match record.value.and_then(Value::decode) {
@@ -199,7 +242,7 @@ impl Shard {
         let expected = partition.marks().epoch;
         let prune = Prune { partition: partition.id(), expected, log_start: from };
         let proposed = broker.raft.propose(&Command::Prune(vec![prune])).await;
-        proposed.map_err(|why| OffsetsError(why.to_string()))?;
+        proposed.map_err(|why| OffsetsError::failed(&why))?;
         Ok(from)
     }
 }
@@ -226,9 +269,9 @@ async fn append(
         return Ok(());
     }
     let bytes = build_batch(&records);
-    let header = BatchHeader::parse(&bytes).map_err(|why| OffsetsError(why.to_string()))?;
+    let header = BatchHeader::parse(&bytes).map_err(|why| OffsetsError::failed(&why))?;
     let batch = Prepared { header, bytes: BytesMut::from(&bytes[..]), stamped: false };
     let receipt = partition.append(batch, Acks::All, broker.clock.uptime());
     let outcome = receipt.wait(Instant::now() + COMMIT_MAX).await;
-    outcome.map(drop).map_err(|why| OffsetsError(why.to_string()))
+    outcome.map(drop).map_err(|why| OffsetsError::failed(&why))
 }

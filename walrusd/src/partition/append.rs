@@ -34,6 +34,7 @@ use walrus_types::{Epoch, Offset, TimestampMs, TopicPartition, batch, batch::Bat
 use super::{
     leading::Leading,
     others::{self, Others, Tail},
+    registry::Unavailable,
     waiters::{Ack, AckQueue, Watchers},
 };
 
@@ -62,9 +63,12 @@ pub struct Appended {
 /// Why a batch has no place in the log, or none that is known.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendFailure {
-    /// This node does not lead the partition, or not any more.
+    /// This node does not lead the partition, or not any more. Nothing was stored.
     #[error("this node does not lead the partition")]
     NotLeader,
+    /// Another node leads the partition since. The batch may be in the log, or not.
+    #[error("another node leads the partition now; the append was not confirmed and may still be")]
+    Overtaken,
     /// Neither the controller nor enough members were heard of late: somebody else may lead.
     /// Nothing was stored.
     #[error(
@@ -264,9 +268,18 @@ impl Partition {
         }
     }
 
-    /// Whether what this node knows of the partition is no older than a lease.
-    pub fn may_read(&self, now: UptimeMs) -> bool {
-        self.leading.lease.may_read(&self.core.lock().lease, now)
+    /// Whether what this node knows of the partition is no older than a lease, so that it may answer
+    /// for it by itself.
+    ///
+    /// # Errors
+    /// [`Unavailable::NoLease`]; [`Unavailable::NotLeader`] when it leads no more.
+    pub fn check_lease(&self) -> Result<(), Unavailable> {
+        let core = self.core.lock();
+        if core.closed.is_some() {
+            return Err(Unavailable::NotLeader);
+        }
+        let may = self.leading.lease.may_read(&core.lease, self.leading.clock.uptime());
+        if may { Ok(()) } else { Err(Unavailable::NoLease) }
     }
 
     /// Does what the decider answered to a batch that it did not park.

@@ -232,8 +232,13 @@ impl Partition {
     fn close_locked(&self, core: &mut Core, failure: &AppendFailure) {
         core.closed = Some(failure.clone());
         core.others = None;
-        core.flushed.fail(failure);
-        core.committed.fail(failure);
+        // Those are in the log, and it is not known whether they stay.
+        let stored = match failure {
+            AppendFailure::NotLeader => &AppendFailure::Overtaken,
+            other => other,
+        };
+        core.flushed.fail(stored);
+        core.committed.fail(stored);
         for parked in core.parked.drain(..) {
             drop(parked.answer.send(Err(failure.clone())));
         }

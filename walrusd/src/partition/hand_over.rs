@@ -14,10 +14,15 @@ use crate::broker::Broker;
 /// How often it is looked whether all are given.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// Every node that is well has heard of a change of the metadata after this: three heartbeats of
+/// the metadata group.
+pub const HEARD_OF: Duration = Duration::from_millis(150);
+
 /// Rolls every partition that this node leads to another member that serves, and waits until that
 /// is done, `limit` at most. Partitions that nobody else stores stay.
 pub async fn hand_over(broker: &Arc<Broker>, limit: Duration) {
     let until = Instant::now() + limit;
+    let _held = broker.queues.hold(broker).await;
     let metadata = broker.metadata();
     let (mut turn, mut left) = (0, Vec::new());
     for partition in broker.partitions().all() {
@@ -38,6 +43,10 @@ pub async fn hand_over(broker: &Arc<Broker>, limit: Duration) {
     while !left.is_empty() && Instant::now() < until {
         tokio::time::sleep(LOOK_AGAIN).await;
         left.retain(|(partition, epoch)| leads(partition, *epoch));
+    }
+    if all > 0 {
+        // Nodes that have not heard of it yet still ask here, and are told that it is elsewhere.
+        tokio::time::sleep(HEARD_OF).await;
     }
     if left.is_empty() {
         info!(leases = all, "every lease was handed over");

@@ -46,9 +46,6 @@ pub enum FetchFailure {
     /// The disk could not be read.
     #[error("{0}")]
     Storage(Arc<str>),
-    /// Nothing was heard of late that says that nobody else leads: what is known here may be old.
-    #[error("this node leads the partition and has no lease now, so another node may know more")]
-    NoLease,
     /// The partition cannot be used now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

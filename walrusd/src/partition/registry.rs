@@ -20,6 +20,9 @@ pub enum Unavailable {
     /// Its open segment is led by another node.
     #[error("another node leads this partition")]
     NotLeader,
+    /// Neither the controller nor enough members were heard of late: somebody else may lead.
+    #[error("this node leads the partition and has no lease now")]
+    NoLease,
     /// Its open segment is of an earlier life of this node, and is being sealed.
     #[error("the partition's last segment is being sealed")]
     Sealing,

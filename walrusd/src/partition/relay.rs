@@ -8,7 +8,10 @@ use tracing::debug;
 use walrus_storage::segment::Chunk;
 use walrus_types::{Offset, batch::BatchHeader};
 
-use super::read::{FetchFailure, Place};
+use super::{
+    Partition,
+    read::{self, FetchFailure, Place},
+};
 use crate::{
     broker::Broker,
     replica::{
@@ -16,6 +19,40 @@ use crate::{
         messages::{ReadRequest, Wanted},
     },
 };
+
+/// Committed batches from `from` on, or from the log start where that is later, wherever they are;
+/// with the offset they are read from. `None` when there is nothing to read yet.
+///
+/// # Errors
+/// [`FetchFailure`].
+pub async fn read_committed(
+    broker: &Arc<Broker>,
+    partition: &Arc<Partition>,
+    from: Offset,
+    bytes_max: usize,
+) -> Result<Option<(Offset, Chunk)>, FetchFailure> {
+    loop {
+        let metadata = broker.metadata();
+        let Some(chain) = metadata.partition(partition.id()) else { return Ok(None) };
+        let marks = partition.marks();
+        let log_start = marks.log_start.max(chain.log_start());
+        let at = from.max(log_start).min(marks.commit.max(log_start));
+        let Some(place) = read::locate(&broker.store, chain, partition, at)? else {
+            return Ok(None);
+        };
+        let found = match place.read_async(at, bytes_max).await {
+            Ok(chunk) if chunk.total == 0 => read(broker, &place, at, bytes_max).await,
+            found => found,
+        };
+        let now = broker.metadata();
+        let log_start = now.partition(partition.id()).map(|chain| chain.log_start());
+        match found {
+            // Retention took the segment in the middle of it.
+            Err(_gone) if log_start.is_some_and(|log_start| log_start > at) => {}
+            found => return Ok(Some((at, found?))),
+        }
+    }
+}
 
 /// Reads from `from` on at the first holder that answers with something.
 ///

@@ -110,10 +110,12 @@ pub enum Subject {
     Position,
     /// The controller asks a leader to roll.
     Order,
+    /// What a client of the text protocol wants, and another node can do.
+    Text,
 }
 
 impl Subject {
-    const ALL: [(u8, Self); 9] = [
+    const ALL: [(u8, Self); 10] = [
         (1, Self::Raft),
         (2, Self::Join),
         (3, Self::Beat),
@@ -123,6 +125,7 @@ impl Subject {
         (7, Self::Append),
         (8, Self::Position),
         (9, Self::Order),
+        (11, Self::Text),
     ];
 
     /// Its number in a frame.

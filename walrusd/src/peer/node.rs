@@ -80,6 +80,12 @@ pub trait Orders: Send + Sync + 'static {
     fn order(&self, from: PeerIdentity, bytes: Bytes) -> BoxFuture<'static, Bytes>;
 }
 
+/// Who does for clients of the text protocol what another node cannot.
+pub trait Texts: Send + Sync + 'static {
+    /// What another node asks: the answer.
+    fn text(&self, from: PeerIdentity, body: Bytes) -> BoxFuture<'static, Bytes>;
+}
+
 /// This node, as others meet it on the peer port.
 pub struct PeerNode {
     links: Arc<Links>,
@@ -87,6 +93,7 @@ pub struct PeerNode {
     replicas: OnceLock<Arc<Replicas>>,
     beats: OnceLock<Arc<dyn Beats>>,
     orders: OnceLock<Arc<dyn Orders>>,
+    texts: OnceLock<Arc<dyn Texts>>,
 }
 
 impl PeerNode {
@@ -98,6 +105,7 @@ impl PeerNode {
             replicas: OnceLock::new(),
             beats: OnceLock::new(),
             orders: OnceLock::new(),
+            texts: OnceLock::new(),
         })
     }
 
@@ -123,6 +131,12 @@ impl PeerNode {
     pub fn obey(&self, orders: Arc<dyn Orders>) {
         // There is one who carries them out.
         let _there = self.orders.set(orders);
+    }
+
+    /// From now on it does what clients of the text protocol want of others.
+    pub fn talk(&self, texts: Arc<dyn Texts>) {
+        // There is one who does it.
+        let _there = self.texts.set(texts);
     }
 
     /// Whether an append of that node's may be looked at. Asked for every push: the decider knows
@@ -222,7 +236,12 @@ impl Serve for PeerNode {
                     async move { messages::encode(&Self::join(group, cluster, from, body).await) },
                 )
             }
-            Subject::Beat | Subject::Order | Subject::Fence | Subject::Copy | Subject::Read
+            Subject::Beat
+            | Subject::Order
+            | Subject::Fence
+            | Subject::Copy
+            | Subject::Read
+            | Subject::Text
                 if !self.is_of_cluster(&from) =>
             {
                 debug!(peer = %from.node, ?subject, "asked by a node that is not known here yet");
@@ -234,6 +253,10 @@ impl Serve for PeerNode {
             },
             Subject::Order => match self.orders.get() {
                 Some(orders) => orders.order(from, body),
+                None => nothing(),
+            },
+            Subject::Text => match self.texts.get() {
+                Some(texts) => texts.text(from, body),
                 None => nothing(),
             },
             Subject::Fence | Subject::Copy | Subject::Read => match self.replicas.get() {

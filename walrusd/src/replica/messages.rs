@@ -167,7 +167,8 @@ impl Replicas {
             | Subject::Beat
             | Subject::Append
             | Subject::Position
-            | Subject::Order => Bytes::new(),
+            | Subject::Order
+            | Subject::Text => Bytes::new(),
         }
     }
 }

@@ -3,24 +3,24 @@
 //! Its entries are ordinary records: what is PUT, Kafka clients read, and what they produce, GET
 //! hands out. The form of frames is `walrus_wire::text`'s; [`queue`] has GET's cursor.
 
+pub mod elsewhere;
+mod put;
 mod queue;
 mod state;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use tokio::time::{Duration, Instant};
-use walrus_replication::Acks;
-use walrus_types::batch::BatchHeader;
-use walrus_wire::{
-    records::{NewRecord, build_batch},
-    text::{self, Command},
-};
+use bytes::Bytes;
+use tokio::time::Instant;
+use walrus_types::{PartitionIndex, TopicPartition};
+use walrus_wire::text::{self, Command};
 
 pub use self::queue::Queues;
+use self::{
+    elsewhere::{ASK_MAX, Answer, Errand, ErrandError},
+    put::{Put, wait_for_change},
+    queue::{LENT_MAX, QueueError},
+};
 use crate::{
     api::topics,
     broker::{Broker, TopicView},
@@ -28,11 +28,12 @@ use crate::{
         connection::Client,
         replies::{Frames, Reply},
     },
-    partition::{Prepared, Receipt},
+    partition::hand_over::HEARD_OF,
+    topic_config::ROLLOVER_LEADER,
 };
 
-/// How long a PUT may wait for its commit.
-const PUT_MAX: Duration = Duration::from_secs(30);
+/// How long a GET may look for the node that has its cursor.
+const GET_MAX: Duration = Duration::from_secs(15);
 
 /// Serves one command up to the point where the connection's next one may begin.
 pub async fn begin(broker: &Arc<Broker>, _client: &Client, frame: Bytes) -> Reply {
@@ -43,13 +44,16 @@ pub async fn begin(broker: &Arc<Broker>, _client: &Client, frame: Bytes) -> Repl
     broker.metrics.text_command(&command);
     match command {
         Command::Register { topic } => register(broker, topic).await,
-        Command::Put { topic, payload } => put(broker, topic, payload).await,
+        Command::Put { topic, payload } => put(broker, topic, frame.slice_ref(payload)).await,
         Command::Get { topic } => {
             let (broker, topic) = (Arc::clone(broker), topic.to_owned());
             Reply::later(async move { get(&broker, &topic).await })
         }
-        Command::State { topic } => match broker.topic_by_name(topic) {
-            Some(view) => ready(text::Reply::Payload(state::of(broker, &view).as_bytes())),
+        Command::State { topic } => match topic_named(broker, topic).await {
+            Some(view) => {
+                let broker = Arc::clone(broker);
+                Reply::later(async move { state(&broker, &view).await })
+            }
             None => unknown(topic),
         },
         Command::Metrics => {
@@ -59,69 +63,110 @@ pub async fn begin(broker: &Arc<Broker>, _client: &Client, frame: Bytes) -> Repl
     }
 }
 
+/// The topic of that name. Another node may have made it a moment ago: this one hears of it.
+async fn topic_named(broker: &Broker, name: &str) -> Option<TopicView> {
+    let until = Instant::now() + HEARD_OF;
+    loop {
+        let found = broker.topic_by_name(name);
+        if found.is_some() || Instant::now() >= until {
+            return found;
+        }
+        wait_for_change(broker).await;
+    }
+}
+
 async fn register(broker: &Arc<Broker>, topic: &str) -> Reply {
     if broker.topic_by_name(topic).is_some() {
         return ready(text::Reply::Ok);
     }
-    match topics::make_one(broker, topic, 1).await {
+    match topics::make_one(broker, topic, 1, &[(ROLLOVER_LEADER, "rotate")]).await {
         Ok(_made) => ready(text::Reply::Ok),
         Err(why) => ready(text::Reply::Err(&why.message)),
     }
 }
 
-async fn put(broker: &Arc<Broker>, name: &str, payload: &[u8]) -> Reply {
-    let Some(topic) = broker.topic_by_name(name) else { return unknown(name) };
+async fn put(broker: &Arc<Broker>, name: &str, payload: Bytes) -> Reply {
+    let Some(topic) = topic_named(broker, name).await else { return unknown(name) };
     broker.store.room().await;
-    match append(broker, &topic, payload).await {
-        Ok(receipt) => {
-            let deadline = Instant::now() + PUT_MAX;
-            Reply::later(async move {
-                match receipt.wait(deadline).await {
-                    Ok(_appended) => text::Reply::Ok.encode().into(),
-                    Err(why) => text::Reply::Err(&why.to_string()).encode().into(),
-                }
-            })
-        }
-        Err(why) => ready(text::Reply::Err(&why)),
-    }
+    let put = Put::new(topic, payload);
+    // Where this node leads, the next command of the connection need not wait for the commit.
+    let begun = put::begin_here(broker, &put.topic, put.partition, &put.payload).await;
+    let receipt = match begun {
+        Ok(receipt) => receipt,
+        Err(ErrandError::NotHere(_)) => return Reply::Ready(told(put.anywhere(broker).await)),
+        Err(ErrandError::Failed(why)) => return ready(text::Reply::Err(&why)),
+    };
+    let broker = Arc::clone(broker);
+    Reply::later(async move {
+        told(match put::judge(receipt.wait(put.deadline).await) {
+            Ok(()) => Ok(()),
+            Err(ErrandError::NotHere(_)) => put.anywhere(&broker).await,
+            Err(ErrandError::Failed(why)) => Err(why),
+        })
+    })
 }
 
-async fn append(
-    broker: &Arc<Broker>,
-    topic: &TopicView,
-    payload: &[u8],
-) -> Result<Receipt, String> {
-    /// Entries go to the partitions in turn, over all connections.
-    static TURN: AtomicUsize = AtomicUsize::new(0);
-    let partitions = topic.topic.partitions().len().max(1);
-    let index = TURN.fetch_add(1, Ordering::Relaxed) % partitions;
-    let index = i32::try_from(index).expect("a topic has few partitions");
-    let partition = broker.partition(topic, index).await.map_err(|why| why.to_string())?;
-    let timestamp = broker.clock.now();
-    let record = NewRecord { timestamp, key: None, value: Some(payload), headers: &[] };
-    let bytes = build_batch(&[record]);
-    let limit = topic.config.batch_bytes_max;
-    if i64::try_from(bytes.len()).unwrap_or(i64::MAX) > limit {
-        return Err(format!(
-            "entry of {} bytes is over the topic's limit of {limit}",
-            payload.len()
-        ));
+fn told(outcome: Result<(), String>) -> Frames {
+    match outcome {
+        Ok(()) => text::Reply::Ok.encode().into(),
+        Err(why) => text::Reply::Err(&why).encode().into(),
     }
-    let header = BatchHeader::parse(&bytes).map_err(|why| why.to_string())?;
-    broker.metrics.produced(1, bytes.len());
-    let batch = Prepared { header, bytes: BytesMut::from(&bytes[..]), stamped: false };
-    Ok(partition.append(batch, Acks::All, broker.clock.uptime()))
 }
 
 async fn get(broker: &Arc<Broker>, name: &str) -> Frames {
-    let Some(topic) = broker.topic_by_name(name) else {
+    let Some(topic) = topic_named(broker, name).await else {
         return text::Reply::Err(&format!("unknown topic {name}")).encode().into();
     };
-    match broker.queues.next(broker, &topic).await {
-        Ok(Some(entry)) => text::Reply::Payload(&entry).encode().into(),
-        Ok(None) => text::Reply::Empty.encode().into(),
-        Err(why) => text::Reply::Err(&why).encode().into(),
+    let until = Instant::now() + GET_MAX;
+    loop {
+        match get_once(broker, &topic).await {
+            Ok(Some(entry)) => return text::Reply::Payload(&entry).encode().into(),
+            Ok(None) => return text::Reply::Empty.encode().into(),
+            Err(ErrandError::NotHere(_)) if Instant::now() < until => wait_for_change(broker).await,
+            Err(why) => return text::Reply::Err(&why.to_string()).encode().into(),
+        }
     }
+}
+
+/// The next entry, from whoever has the topic's cursor.
+async fn get_once(broker: &Arc<Broker>, topic: &TopicView) -> Result<Option<Bytes>, ErrandError> {
+    let coordinator = broker.offsets.coordinator(broker, &queue::group_of(&topic.topic.name)).await;
+    let coordinator = coordinator.map_err(QueueError::from)?;
+    if coordinator == broker.identity.node {
+        return Ok(broker.queues.next(broker, topic).await?);
+    }
+    let errand = Errand::Get { topic: topic.id() };
+    match elsewhere::ask(broker, coordinator, &errand, &[], ASK_MAX).await? {
+        (Answer::Entry { partition, offset }, entry) => {
+            let settle = Errand::Settle { topic: topic.id(), partition, offset };
+            let broker = Arc::clone(broker);
+            tokio::spawn(async move {
+                // What is not settled in time is handed out again: nothing is skipped.
+                let settled = elsewhere::ask(&broker, coordinator, &settle, &[], LENT_MAX).await;
+                if let Err(why) = settled {
+                    tracing::debug!(%why, "an entry that was handed out may be handed out again");
+                }
+            });
+            Ok(Some(entry))
+        }
+        (Answer::Nothing, _) => Ok(None),
+        (other, _) => Err(ErrandError::Failed(format!("an answer to something else: {other:?}"))),
+    }
+}
+
+/// How the topic stands, as the leader of its first partition has it.
+async fn state(broker: &Arc<Broker>, topic: &TopicView) -> Frames {
+    let id = TopicPartition { topic: topic.id(), partition: PartitionIndex(0) };
+    let metadata = broker.metadata();
+    let leader = metadata.partition(id).map(|chain| chain.open().leader.node);
+    if let Some(leader) = leader.filter(|leader| *leader != broker.identity.node) {
+        let errand = Errand::State { topic: topic.id() };
+        if let Ok((_done, json)) = elsewhere::ask(broker, leader, &errand, &[], ASK_MAX).await {
+            return text::Reply::Payload(&json).encode().into();
+        }
+    }
+    // Without the end that only the leader knows.
+    text::Reply::Payload(state::of(broker, topic).as_bytes()).encode().into()
 }
 
 fn unknown(topic: &str) -> Reply {

@@ -95,7 +95,7 @@ async fn begin(sources: &Sources, broker: &Arc<Broker>, target: RolloverTarget) 
         Err(Unavailable::Unknown | Unavailable::UnknownId) => with(RolloverState::NotFound, None),
         // It is on its way to another segment already.
         Err(Unavailable::Sealing) => with(RolloverState::UnderWay, None),
-        Err(Unavailable::NotLeader) => not_leader(None),
+        Err(Unavailable::NotLeader | Unavailable::NoLease) => not_leader(None),
         Err(why @ Unavailable::Loading(_)) => with(RolloverState::Failed, Some(why.to_string())),
     }
 }

@@ -189,9 +189,7 @@ impl Gathering {
         (left, first): (usize, bool),
     ) -> Result<(Records, Option<OwnedSemaphorePermit>), FetchFailure> {
         let chain = topic.topic.partition(partition.id().partition).ok_or(Unavailable::Unknown)?;
-        if !partition.may_read(self.broker.clock.uptime()) {
-            return Err(FetchFailure::NoLease);
-        }
+        partition.check_lease()?;
         let marks = partition.marks();
         read::check_epoch(wanted.leader_epoch, marks.epoch)?;
         let mut records = Records {

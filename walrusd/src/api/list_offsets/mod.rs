@@ -23,7 +23,7 @@ use super::{Head, codes::Refusal};
 use crate::{
     broker::{Broker, TopicView},
     net::replies::Reply,
-    partition::read::{FetchFailure, blocking, check_epoch},
+    partition::read::{blocking, check_epoch},
 };
 
 /// Searches of records that may run at once on a node: each may hold an inflated batch.
@@ -86,13 +86,8 @@ async fn look_up(
 ) -> Result<Listed, Refusal> {
     let asked = asked(partition.timestamp, version)?;
     let topic = topic.ok_or_else(Refusal::unknown_topic)?;
-    let led = broker
-        .partition(topic, partition.partition_index)
-        .await
-        .map_err(|why| Refusal::from(&why))?;
-    if !led.may_read(broker.clock.uptime()) {
-        return Err(Refusal::from(&FetchFailure::NoLease));
-    }
+    let led =
+        broker.leased(topic, partition.partition_index).await.map_err(|why| Refusal::from(&why))?;
     // The marks are taken first: the chain then covers all that they say is committed.
     let marks = led.marks();
     let metadata = broker.metadata();

@@ -7,7 +7,10 @@ use walrus_metadata::{Command, NewTopic, Placement, Reply};
 use walrus_replication::placement::Nodes;
 use walrus_types::TopicId;
 use walrus_wire::kafka_protocol::{
-    messages::{TopicName, create_topics_request::CreatableTopic},
+    messages::{
+        TopicName,
+        create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    },
     protocol::StrBytes,
 };
 
@@ -59,11 +62,21 @@ pub async fn make_with_defaults(
 ///
 /// # Errors
 /// Why it is not there.
-pub async fn make_one(broker: &Broker, name: &str, partitions: i32) -> Result<TopicView, Refusal> {
+pub async fn make_one(
+    broker: &Broker,
+    name: &str,
+    partitions: i32,
+    configs: &[(&str, &str)],
+) -> Result<TopicView, Refusal> {
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    let configs = configs.iter().map(|(name, value)| {
+        CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+    });
     let topic = CreatableTopic::default()
-        .with_name(TopicName(StrBytes::from_string(name.to_owned())))
+        .with_name(TopicName(text(name)))
         .with_num_partitions(partitions)
-        .with_replication_factor(-1);
+        .with_replication_factor(-1)
+        .with_configs(configs.collect());
     let made = make(broker, &[topic], false).await.into_iter().next();
     if let Some(topic) = broker.topic_by_name(name) {
         return Ok(topic);
