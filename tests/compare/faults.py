@@ -7,6 +7,7 @@ notes when each ack came, a thread asks another node's Metadata every few millis
 
 import bisect
 import json
+import random
 import signal
 import subprocess
 import tempfile
@@ -16,7 +17,8 @@ import time
 import cluster as clusters
 import probe
 
-#: Quiet time before the deed, and time to look on when all leaders have moved.
+#: Quiet time before the deed, and as much again by chance: clients look for leaders that are down
+#: once a second. Then time to look on when all leaders have moved.
 BEFORE_S, AFTER_S = 1.0, 2.0
 #: A cluster that has not moved its leaders by then never does.
 MOVED_WITHIN_S = 60.0
@@ -132,7 +134,7 @@ def fault(deed, choose, why, then=None, partitions=6, rate=200):
 
 def observe(bench, acks, deed, choose, then=None):
     cluster = bench.broker
-    time.sleep(BEFORE_S)
+    time.sleep(BEFORE_S + random.random())
     controller = cluster.controller()
     leaders = clusters.see(cluster.nodes[controller], [bench.topic])[1][bench.topic]
     leaders = {index: place.leader for index, place in leaders.items()}
