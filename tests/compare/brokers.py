@@ -239,8 +239,10 @@ class Walrus(Broker):
 
     @staticmethod
     def version():
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT,
-                                capture_output=True, text=True).stdout.strip()
+        """The last commit that changed what is built."""
+        commit = subprocess.run(
+            ["git", "log", "-1", "--format=%h", "--", "*.rs", "Cargo.toml", "Cargo.lock"],
+            cwd=ROOT, capture_output=True, text=True).stdout.strip()
         changed = subprocess.run(["git", "status", "--porcelain", "--", "*.rs", "Cargo.*"],
                                  cwd=ROOT, capture_output=True, text=True).stdout.strip()
         return f"Walrus {commit or 'without git'}{' (changed)' if changed else ''}"
