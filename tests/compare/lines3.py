@@ -243,6 +243,16 @@ def change_until(node, topic, stop):
     return done
 
 
+def throughput_1k_warm(bench):
+    """6 partitions, acks=all, 1 KiB records, as fast as possible, after the line of 100 bytes.
+
+    That line has warmed the JVMs and fills little memory. Three copies of this one fill the page
+    cache with half a gigabyte a second, and what was touched beforehand lasts for some seconds.
+    """
+    bench.warmup = min(bench.warmup, 3)
+    return throughput_1k(bench)
+
+
 control = faults.fault(None, None, "A round without a fault, to hold the others against.")
 kill_leader = faults.fault(
     faults.kill, faults.some_leader, "kill -9 of a leader that is not the controller.")
@@ -255,8 +265,8 @@ pause = faults.fault(
 
 #: name: (function, clusters that it is run on)
 LINES = {
-    "throughput-1k": (throughput_1k, ALL),
     "throughput-100": (throughput_100, ALL),
+    "throughput-1k": (throughput_1k_warm, ALL),
     "roundtrip": (roundtrip, ALL),
     "steady-5000": (steady_5000, ALL),
     "failover-control": (control, BOTH),
@@ -272,7 +282,7 @@ LINES = {
 
 #: Lines that share a cluster, in their order.
 SITTINGS = [
-    ["throughput-1k", "throughput-100", "roundtrip", "steady-5000"],
+    ["throughput-100", "throughput-1k", "roundtrip", "steady-5000"],
     ["failover-control", "failover-kill", "failover-controller", "failover-term", "failover-stop"],
     ["rollover"],
     ["join"],
