@@ -12,7 +12,8 @@
 //! [`retention`] stands apart: it judges a whole chain.
 //!
 //! The controller holds a [`liveness::Watch`] and a [`seal::ForcedSeal`] for each life that it
-//! fenced; it and the leaders ask [`placement`] where the next segment goes. A leader holds its
+//! fenced; it and the leaders ask [`placement`] where the next segment goes, and it asks [`repair`]
+//! which copies of sealed segments are missing. A leader holds its
 //! leases in [`liveness`].
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
@@ -22,6 +23,7 @@ mod leader;
 pub mod liveness;
 pub mod placement;
 mod producers;
+pub mod repair;
 mod replica;
 pub mod retention;
 mod roll;

@@ -51,12 +51,12 @@ pub struct Node {
 
 impl Node {
     /// Whether it can be asked to write and store now.
-    pub(super) fn lives(&self) -> bool {
+    pub(crate) fn lives(&self) -> bool {
         matches!(self.standing, Standing::Active | Standing::Draining) && self.silent_ms.is_none()
     }
 
     /// Whether it may be given a new segment.
-    pub(super) fn takes_segments(&self) -> bool {
+    pub(crate) fn takes_segments(&self) -> bool {
         self.standing == Standing::Active && self.silent_ms.is_none() && !self.disk_full
     }
 
@@ -130,12 +130,12 @@ impl Nodes {
     }
 
     /// How many are active, by metadata's count: silent ones and full ones too.
-    pub(super) fn active(&self) -> usize {
+    pub(crate) fn active(&self) -> usize {
         self.0.values().filter(|node| node.standing == Standing::Active).count()
     }
 
     /// Whether two nodes reach each other, as far as either says.
-    pub(super) fn linked(&self, a: NodeId, b: NodeId) -> bool {
+    pub(crate) fn linked(&self, a: NodeId, b: NodeId) -> bool {
         let denies =
             |from, to| self.get(from).is_some_and(|node: &Node| node.unreachable.contains(&to));
         !denies(a, b) && !denies(b, a)
@@ -147,7 +147,7 @@ impl Nodes {
     }
 
     /// How many of `set` other than `id` stand in its rack.
-    pub(super) fn same_rack(&self, id: NodeId, set: &[NodeId]) -> usize {
+    pub(crate) fn same_rack(&self, id: NodeId, set: &[NodeId]) -> usize {
         let rack = self.at(id).rack.as_ref();
         let beside = |other: &&NodeId| **other != id && self.at(**other).rack.as_ref() == rack;
         if rack.is_none() { 0 } else { set.iter().filter(beside).count() }
