@@ -96,6 +96,21 @@ impl Cluster {
         Self { nodes: vec![first] }
     }
 
+    /// A node more, however it was started.
+    pub fn add(&mut self, node: Node) {
+        self.nodes.push(node);
+        self.nodes.sort_by_key(Node::id);
+    }
+
+    /// A node that is no longer one of them.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn take(&mut self, id: i32) -> Node {
+        let at = self.nodes.iter().position(|node| node.id() == id).expect("the test made it");
+        self.nodes.remove(at)
+    }
+
     /// A node by its number.
     ///
     /// # Panics

@@ -2,21 +2,17 @@
 
 #![expect(clippy::print_stdout, reason = "a run tells what it did")]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use walrus_load::{
-    topic::{self, Topics},
-    verify::{History, VerifyProducer, VerifySettings, read_back},
+use walrus_load::topic::{self, Topics};
+use walrus_tests::{
+    Addresses, Cluster, Node, NodeSettings,
+    files::the_same_on_all,
+    load::{self, Load, PARTITIONS, read, until},
+    raw::RawClient,
 };
-use walrus_tests::{Addresses, Cluster, Node, NodeSettings, raw::RawClient};
 use walrus_wire::kafka_protocol::{
     error::ResponseError,
     messages::{
@@ -27,20 +23,6 @@ use walrus_wire::kafka_protocol::{
 };
 
 const NODES: usize = 3;
-const PARTITIONS: usize = 6;
-/// Records each second.
-const RATE: u32 = 2_000;
-/// The limit is only there so that a broken cluster ends the test.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn until(what: &str, mut is_there: impl FnMut() -> bool) -> Result<Duration> {
-    let began = Instant::now();
-    while !is_there() {
-        ensure!(began.elapsed() < PATIENCE, "{what} did not come");
-        thread::sleep(Duration::from_millis(5));
-    }
-    Ok(began.elapsed())
-}
 
 /// Where a cluster's data lies. It stays there after the test when `WALRUS_KEEP_DATA` is set.
 fn folder() -> Result<tempfile::TempDir> {
@@ -64,142 +46,28 @@ fn rolling(folder: &tempfile::TempDir) -> Result<Cluster> {
     Cluster::start(folder.path(), NODES, &settings)
 }
 
-/// A producer whose records are all accounted for.
-struct Load {
-    producer: VerifyProducer,
-    topics: Topics,
+/// Load on a topic of three copies.
+fn load(cluster: &Cluster, topic: &str) -> Result<Load> {
+    Load::start(cluster, topic, 3)
 }
 
-impl Load {
-    fn start(cluster: &Cluster, topic: &str) -> Result<Self> {
-        let topics = Topics::one(topic, PARTITIONS);
-        topic::create(&cluster.client(), &topics, 3, &[])?;
-        let settings = VerifySettings {
-            topic: topic.into(),
-            partitions: PARTITIONS,
-            value_bytes: 300,
-            rate: RATE.into(),
-            linger_ms: 1.0,
-            message_timeout_ms: 120_000,
-        };
-        let producer = VerifyProducer::start(&cluster.client(), settings, History::default())?;
-        Ok(Self { producer, topics })
+/// Stops the load, reads everything back, and holds it against what was acked.
+fn verify(load: Load, cluster: &Cluster) -> Result<()> {
+    let (history, topics) = load.stop()?;
+    if cluster.ids().into_iter().all(|id| cluster.node(id).is_running()) {
+        println!("all nodes had all after {:?}", the_same_on_all(cluster)?);
     }
-
-    /// Waits until no partition keeps its records waiting; answers how long that took. Looks a
-    /// second later at the earliest: whatever stands still is seen by then.
-    fn goes_on(&self, when: &str) -> Result<Duration> {
-        let before = self.producer.acked();
-        thread::sleep(Duration::from_secs(1));
-        let waiting_max = u64::from(RATE) / 20;
-        let took = until(&format!("every partition's acks {when}"), || {
-            self.producer.acked() > before && self.producer.in_flight() < waiting_max
-        })?;
-        Ok(took + Duration::from_secs(1))
-    }
-
-    /// Stops, reads everything back, and holds it against what was acked.
-    fn verify(self, cluster: &Cluster) -> Result<()> {
-        let history = self.producer.stop()?;
-        if cluster.ids().into_iter().all(|id| cluster.node(id).is_running()) {
-            println!("all nodes had all after {:?}", the_same_on_all(cluster)?);
-        }
-        let verdict = read_back(&cluster.client(), &self.topics, &history, PATIENCE)?;
-        println!(
-            "{} acked, {} unknown, {} refused, {} read",
-            verdict.acked, verdict.unknown, verdict.refused, verdict.records_read
-        );
-        ensure!(verdict.is_clean(), "{verdict:#?}");
-        ensure!(verdict.acked > 0 && verdict.records_read >= verdict.acked, "{verdict:#?}");
-        Ok(())
-    }
+    let verdict = read(&cluster.client(), &topics, &history)?;
+    println!(
+        "{} acked, {} unknown, {} refused, {} read",
+        verdict.acked, verdict.unknown, verdict.refused, verdict.records_read
+    );
+    Ok(())
 }
 
 /// Waits until every replica of every partition is shown in sync by every node.
 fn whole(cluster: &Cluster, topic: &str) -> Result<Duration> {
-    let whole = |id: i32, index: i32| -> Result<bool> {
-        let partition = cluster.partition_shown_by(id, topic, index)?;
-        Ok(partition.isr_nodes.len() == NODES && partition.offline_replicas.is_empty())
-    };
-    until("every replica in sync", || {
-        cluster
-            .ids()
-            .into_iter()
-            .all(|id| (0..).take(PARTITIONS).all(|index| whole(id, index).unwrap_or(false)))
-    })
-}
-
-/// A segment file: its partition's folder, base and epoch.
-type Segment = (PathBuf, u64, u32);
-
-/// The segment files of a node, and how long each is.
-fn files(cluster: &Cluster, id: i32) -> BTreeMap<Segment, u64> {
-    fn walk(folder: &Path, found: &mut BTreeMap<Segment, u64>, root: &Path) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                walk(&path, found, root);
-            } else if let Some((base, epoch)) = segment_of(&path) {
-                let partition = folder.strip_prefix(root).expect("it was found there").to_owned();
-                let bytes = entry.metadata().map_or(0, |file| file.len());
-                found.insert((partition, base, epoch), bytes);
-            }
-        }
-    }
-    let (mut found, root) = (BTreeMap::new(), user_data(cluster, id));
-    walk(&root, &mut found, &root);
-    found
-}
-
-/// Base and epoch of `<base>.<epoch>.log`.
-fn segment_of(path: &Path) -> Option<(u64, u32)> {
-    let (base, epoch) = path.file_name()?.to_str()?.strip_suffix(".log")?.split_once('.')?;
-    Some((base.parse().ok()?, epoch.parse().ok()?))
-}
-
-/// The segments of each node that hold something of their partition. One that was sealed with
-/// nothing in it is in no chain, whatever was written to it: the next one begins where it did.
-fn segments(cluster: &Cluster) -> Vec<BTreeMap<Segment, u64>> {
-    let mut all: Vec<_> = cluster.ids().into_iter().map(|id| files(cluster, id)).collect();
-    let known: BTreeSet<Segment> = all.iter().flat_map(|files| files.keys().cloned()).collect();
-    let replaced = |segment: &Segment| {
-        let (partition, base, epoch) = segment;
-        let later = (partition.clone(), *base, epoch + 1)..=(partition.clone(), *base, u32::MAX);
-        known.range(later).next().is_some()
-    };
-    for files in &mut all {
-        files.retain(|segment, bytes| *bytes > 0 && !replaced(segment));
-    }
-    all
-}
-
-fn user_data(cluster: &Cluster, id: i32) -> PathBuf {
-    cluster.node(id).data_dir().join(format!("node_{id}")).join("user_data")
-}
-
-/// Waits until every node has every segment, while nobody writes, and compares them byte by byte.
-fn the_same_on_all(cluster: &Cluster) -> Result<Duration> {
-    let took = until("the same segments on all nodes", || {
-        let all = segments(cluster);
-        !all[0].is_empty() && all.windows(2).all(|pair| pair[0] == pair[1])
-    });
-    let all = segments(cluster);
-    let Ok(took) = took else {
-        let known: BTreeSet<&Segment> = all.iter().flat_map(BTreeMap::keys).collect();
-        let bytes = |segment| all.iter().map(|files| files.get(segment)).collect::<Vec<_>>();
-        let differ = known.into_iter().map(|segment| (segment, bytes(segment)));
-        let differ: Vec<_> =
-            differ.filter(|(_, bytes)| bytes.windows(2).any(|pair| pair[0] != pair[1])).collect();
-        anyhow::bail!("what differs, with its bytes on each node: {differ:#?}");
-    };
-    for (partition, base, epoch) in all[0].keys() {
-        let name = partition.join(format!("{base:020}.{epoch}.log"));
-        let read = |id: i32| fs::read(user_data(cluster, id).join(&name));
-        let copies: BTreeSet<Vec<u8>> =
-            cluster.ids().into_iter().map(read).collect::<Result<_, _>>()?;
-        ensure!(copies.len() == 1, "{} has {} contents", name.display(), copies.len());
-    }
-    Ok(took)
+    load::whole(cluster, topic, NODES)
 }
 
 #[test]
@@ -333,10 +201,10 @@ fn partitions_spread_over_the_nodes_and_assignments_are_kept() -> Result<()> {
 fn what_was_acked_is_read_back_from_three_nodes() -> Result<()> {
     let folder = folder()?;
     let cluster = rolling(&folder)?;
-    let load = Load::start(&cluster, "plain")?;
+    let load = load(&cluster, "plain")?;
     load.goes_on("at first")?;
-    until("five thousand acks", || load.producer.acked() > 5_000)?;
-    load.verify(&cluster)
+    load.until_more(5_000)?;
+    verify(load, &cluster)
 }
 
 /// Whom a fault hits.
@@ -369,7 +237,7 @@ fn choose(cluster: &Cluster, topic: &str, victim: Victim) -> Result<i32> {
 fn producers_go_on_when_any_node_is_killed_and_nothing_acked_is_lost() -> Result<()> {
     let folder = folder()?;
     let mut cluster = rolling(&folder)?;
-    let load = Load::start(&cluster, "kills")?;
+    let load = load(&cluster, "kills")?;
     load.goes_on("at first")?;
     for victim in [Victim::Follower, Victim::Leader, Victim::Controller] {
         let id = choose(&cluster, "kills", victim)?;
@@ -380,7 +248,7 @@ fn producers_go_on_when_any_node_is_killed_and_nothing_acked_is_lost() -> Result
         whole(&cluster, "kills")?;
         load.goes_on(&format!("after the {victim:?} was back"))?;
     }
-    load.verify(&cluster)
+    verify(load, &cluster)
 }
 
 /// The number of rounds; a long run sets more.
@@ -405,7 +273,7 @@ fn what_was_acked_survives_kill_9_of_a_random_node_at_a_random_moment() -> Resul
     let mut random = StdRng::seed_from_u64(seed);
     let folder = folder()?;
     let mut cluster = rolling(&folder)?;
-    let load = Load::start(&cluster, "random")?;
+    let load = load(&cluster, "random")?;
     load.goes_on("at first")?;
     for round in 0..rounds {
         let id = random.random_range(1..=3);
@@ -415,19 +283,18 @@ fn what_was_acked_survives_kill_9_of_a_random_node_at_a_random_moment() -> Resul
         cluster.node_mut(id).restart()?;
         load.goes_on(&format!("in round {round}, after node {id} was killed"))?;
     }
-    load.verify(&cluster)
+    verify(load, &cluster)
 }
 
 #[test]
 fn a_node_that_was_away_catches_up_and_then_stands_in_for_the_others() -> Result<()> {
     let folder = folder()?;
     let mut cluster = rolling(&folder)?;
-    let load = Load::start(&cluster, "away")?;
+    let load = load(&cluster, "away")?;
     load.goes_on("at first")?;
     cluster.node_mut(3).kill()?;
     load.goes_on("without node 3")?;
-    let enough = load.producer.acked() + 5_000;
-    until("what node 3 misses", || load.producer.acked() > enough)?;
+    load.until_more(5_000)?;
     cluster.node_mut(3).restart()?;
     whole(&cluster, "away")?;
     // From now on a commit needs node 3.
@@ -435,14 +302,14 @@ fn a_node_that_was_away_catches_up_and_then_stands_in_for_the_others() -> Result
     load.goes_on("without node 1")?;
     cluster.node_mut(1).restart()?;
     load.goes_on("with node 1 again")?;
-    load.verify(&cluster)
+    verify(load, &cluster)
 }
 
 #[test]
 fn a_frozen_node_is_replaced_and_finds_itself_fenced_when_it_goes_on() -> Result<()> {
     let folder = folder()?;
     let mut cluster = rolling(&folder)?;
-    let load = Load::start(&cluster, "frozen")?;
+    let load = load(&cluster, "frozen")?;
     load.goes_on("at first")?;
     for victim in [Victim::Leader, Victim::Controller] {
         let id = choose(&cluster, "frozen", victim)?;
@@ -459,14 +326,14 @@ fn a_frozen_node_is_replaced_and_finds_itself_fenced_when_it_goes_on() -> Result
         whole(&cluster, "frozen")?;
         ensure!(cluster.node_mut(id).is_running());
     }
-    load.verify(&cluster)
+    verify(load, &cluster)
 }
 
 #[test]
 fn a_rolling_restart_costs_no_record() -> Result<()> {
     let folder = folder()?;
     let mut cluster = rolling(&folder)?;
-    let load = Load::start(&cluster, "rolling")?;
+    let load = load(&cluster, "rolling")?;
     load.goes_on("at first")?;
     for id in cluster.ids() {
         let ended = cluster.node_mut(id).terminate()?;
@@ -477,16 +344,16 @@ fn a_rolling_restart_costs_no_record() -> Result<()> {
         whole(&cluster, "rolling")?;
     }
     load.goes_on("at the end")?;
-    load.verify(&cluster)
+    verify(load, &cluster)
 }
 
 #[test]
 fn a_whole_cluster_that_was_killed_has_everything_when_it_is_back() -> Result<()> {
     let folder = folder()?;
     let mut cluster = rolling(&folder)?;
-    let load = Load::start(&cluster, "all")?;
+    let load = load(&cluster, "all")?;
     load.goes_on("at first")?;
-    until("two thousand acks", || load.producer.acked() > 2_000)?;
+    load.until_more(2_000)?;
     for id in cluster.ids() {
         cluster.node_mut(id).kill()?;
     }
@@ -497,7 +364,7 @@ fn a_whole_cluster_that_was_killed_has_everything_when_it_is_back() -> Result<()
         cluster.node_mut(id).wait_ready()?;
     }
     load.goes_on("after all were killed")?;
-    load.verify(&cluster)
+    verify(load, &cluster)
 }
 
 #[test]
