@@ -10,6 +10,7 @@ use walrus_replication::{Held, Member, UptimeMs, Writer, placement::LeaderPolicy
 use walrus_types::{NodeId, Offset, SegmentId, TimestampMs};
 
 use super::messages::{BeatReply, Orders};
+use crate::replica::messages::{RepairOrder, RepairReply};
 
 /// A suffix that a member of a fenced segment is to pull from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +99,13 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Has a member pull what it lacks.
     fn copy(&self, copying: Copying) -> impl Future<Output = Result<Option<Held>, String>> + Send;
+
+    /// Has a node copy a sealed segment that it is no member of, and asks how far that is.
+    fn repair(
+        &self,
+        node: NodeId,
+        order: RepairOrder,
+    ) -> impl Future<Output = Result<RepairReply, String>> + Send;
 
     /// Tells a leader which of its segments to roll.
     fn order(

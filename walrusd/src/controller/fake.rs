@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 use walrus_metadata::{
-    Address, Addresses, Command, Leader, Metadata, NewTopic, Placement, Register, Reply, Roll,
-    Topic,
+    Address, Addresses, Command, Digest, Leader, Metadata, NewTopic, Placement, Register, Reply,
+    Roll, SegmentKey, Topic,
 };
 use walrus_raft::{Leadership, ProposeError, RaftId};
 use walrus_replication::{
@@ -31,6 +31,7 @@ use super::{
     messages::{BeatReply, Orders},
     nodes::stored,
 };
+use crate::replica::messages::{RepairOrder, RepairReply};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(0xC1));
 pub(crate) const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
@@ -128,6 +129,9 @@ pub(crate) struct Log {
     pub(crate) copies: Vec<Copying>,
     pub(crate) commands: Vec<Command>,
     pub(crate) orders: Vec<(i32, Orders)>,
+    pub(crate) repairs: Vec<(i32, RepairOrder)>,
+    /// The next copy that is asked for is not whole at once.
+    pub(crate) repair_is_under_way: bool,
     pub(crate) chores: Vec<Chore>,
     pub(crate) beats: Vec<i32>,
     /// When heartbeats that were answered had been sent, and the terms of the answers.
@@ -307,6 +311,25 @@ impl Cluster for Fake {
         let place = (to, copying.segment.partition.partition.0);
         self.log.lock().ends.insert(place, copying.to.0);
         Ok(Some(self.held(to, copying.segment)))
+    }
+
+    async fn repair(&self, node: NodeId, order: RepairOrder) -> Result<RepairReply, String> {
+        let (segment, under_way) = {
+            let mut log = self.log.lock();
+            let segment = order.segment;
+            log.repairs.push((node.0, order));
+            let under_way = std::mem::take(&mut log.repair_is_under_way);
+            (segment, under_way)
+        };
+        self.reach(node.0).await?;
+        if under_way {
+            return Ok(RepairReply::UnderWay);
+        }
+        let sealed = self.metadata();
+        let key = SegmentKey { base: segment.base, epoch: segment.epoch };
+        let sealed = sealed.partition(segment.partition).unwrap().sealed().get(&key);
+        let bytes = sealed.ok_or("there is no such segment")?.bytes;
+        Ok(RepairReply::Whole { bytes, digest: Digest::from(7) })
     }
 
     async fn order(&self, node: NodeId, orders: Orders) -> Result<(), String> {

@@ -7,7 +7,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use tracing::{debug, info, warn};
-use walrus_metadata::{Difference, Metadata, Topic};
+use walrus_metadata::{
+    Difference, Member, Metadata, Partition as Chain, Segment as Link, SegmentKey, Topic,
+};
 use walrus_replication::RollReason;
 use walrus_types::{NodeId, SegmentId, TopicPartition};
 
@@ -71,11 +73,11 @@ fn carry(broker: &Arc<Broker>, old: &Metadata, new: &Metadata, difference: Diffe
                     tokio::spawn(async move { roll::settle(&broker, &partition, epoch).await });
                 }
             }
-            let dropped = old.partition(id).map(|old| chain.dropped_since(old)).unwrap_or_default();
-            let dropped: Vec<SegmentId> =
-                dropped.into_iter().map(|key| segment_of(id, key)).collect();
-            if !dropped.is_empty() {
-                prune(broker, dropped);
+            let gone = old.partition(id).map(|old| gone_since(broker, old, chain));
+            let gone: Vec<SegmentId> =
+                gone.unwrap_or_default().into_iter().map(|key| segment_of(id, key)).collect();
+            if !gone.is_empty() {
+                prune(broker, gone);
             }
         }
         Difference::TopicAdded(_) | Difference::Node(_) | Difference::ClusterConfigs => {}
@@ -93,6 +95,25 @@ fn reborn<'a>(
         let life = |metadata: &Metadata| metadata.node(*id).map(|node| node.incarnation);
         (life(new) != life(old)).then_some(*id)
     })
+}
+
+/// This node, as metadata names it among members.
+fn me(broker: &Broker) -> Member {
+    Member { node: broker.identity.node, storage: broker.identity.storage }
+}
+
+/// The segments that are of no use here since `old`: those that left the chain, and those that
+/// others hold in this node's place.
+fn gone_since(broker: &Broker, old: &Chain, new: &Chain) -> Vec<SegmentKey> {
+    let me = me(broker);
+    let mut gone = new.dropped_since(old);
+    gone.extend(new.regrouped_since(old).into_iter().filter(|key| {
+        // One that was open at the time of a narrow seal is left: few have what lies here.
+        let before = old.sealed().get(key).is_some_and(|sealed| sealed.members.contains(&me));
+        let after = new.sealed().get(key).is_some_and(|sealed| sealed.members.contains(&me));
+        before && !after
+    }));
+    gone
 }
 
 /// Who is in the cluster, and who of them is alive, has changed.
@@ -134,10 +155,12 @@ fn remove_topic(broker: &Arc<Broker>, topic: &Topic) {
 }
 
 fn prune(broker: &Arc<Broker>, segments: Vec<SegmentId>) {
-    let store = broker.store.clone();
+    let broker = Arc::clone(broker);
     tokio::task::spawn_blocking(move || {
         for segment in segments {
-            match store.prune(segment) {
+            // This node may hold it again by now.
+            let Some(_going) = broker.replicas.let_go(segment) else { continue };
+            match broker.store.prune(segment) {
                 Ok(()) => debug!(%segment, "segment pruned"),
                 Err(why) => warn!(%segment, %why, "a pruned segment is removed at the next start"),
             }
@@ -170,16 +193,28 @@ pub fn sweep(broker: &Broker) {
     }
 }
 
+/// Whether others hold a segment, as many as the topic wants, and this node is none of them.
+fn is_held_elsewhere(broker: &Broker, topic: &Topic, link: Link<'_>) -> bool {
+    let Link::Sealed(_, sealed) = link else { return false };
+    sealed.members.len() >= usize::from(topic.replicas_target)
+        && !sealed.members.contains(&me(broker))
+}
+
 fn sweep_topic(broker: &Broker, topic: &Topic) -> Result<(), String> {
     for (index, chain) in topic.partitions() {
         let id = TopicPartition { topic: topic.id, partition: *index };
-        let kept: BTreeSet<SegmentId> = chain.chain().map(|link| segment_id(id, link)).collect();
+        let kept: BTreeSet<SegmentId> = chain
+            .chain()
+            .filter(|link| !is_held_elsewhere(broker, topic, *link))
+            .map(|link| segment_id(id, link))
+            .collect();
         let newest = chain.open().key.epoch;
         let on_disk = broker.store.segments_on_disk(id).map_err(|why| why.to_string())?;
         for segment in on_disk {
             // A segment that was opened after this look is newer than all that were there.
             if segment.epoch <= newest && !kept.contains(&segment) {
-                info!(%segment, "removing a segment that is in no chain");
+                let Some(_going) = broker.replicas.let_go(segment) else { continue };
+                info!(%segment, "removing a segment that is not to be kept here");
                 broker.store.prune(segment).map_err(|why| why.to_string())?;
             }
         }

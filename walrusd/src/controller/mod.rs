@@ -8,7 +8,8 @@
 //! ```text
 //!  every node          beat ──────────────> state ── Watch ──┐
 //!  the controller      watch: fences, members of the group <─┘
-//!                        └── seal: one for each life that is over ── rolls
+//!                        ├── seal: one for each life that is over ── rolls
+//!                        └── repair: copies of sealed segments that are missing
 //! ```
 //!
 //! [`state`] is what the rest of the node sees of its controller part, [`cluster`] what that needs
@@ -24,6 +25,7 @@ pub mod members;
 pub mod messages;
 pub mod monitor;
 pub mod nodes;
+pub mod repair;
 pub mod rolls;
 mod seal;
 pub mod state;

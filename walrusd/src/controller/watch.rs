@@ -23,14 +23,16 @@ use tracing::{debug, error, info, warn};
 use walrus_metadata::{Address, Command, Leader, Metadata, NodeState, Reply};
 use walrus_raft::{Leadership, RaftId, VOTE_LEASE};
 use walrus_replication::{UptimeMs, liveness::Fence, seal::Orphan};
-use walrus_types::{Incarnation, NodeId, StorageId, TopicPartition};
+use walrus_types::{Incarnation, NodeId, SegmentId, StorageId, TopicPartition};
 
 use super::{
     balance::Balance,
     cluster::{Chore, Cluster, is_alone},
     members,
     messages::Orders,
-    nodes, rolls,
+    nodes,
+    repair::{self, Repair},
+    rolls,
     seal::{Seal, whole},
     state::ControllerState,
 };
@@ -59,6 +61,8 @@ const CHORE_EACH_MS: u64 = 200;
 const CHORE_AGAIN_MS: u64 = 1_000;
 /// How often the balance of the cluster is looked at.
 const BALANCE_EACH_MS: u64 = 1_000;
+/// How often copies of sealed segments are looked for.
+const REPAIR_EACH_MS: u64 = 1_000;
 /// How long a leader may take to answer an order.
 const ORDER_MAX: Duration = Duration::from_secs(2);
 /// How long a change of the group may take.
@@ -176,6 +180,8 @@ enum Event {
     Sealed(Leader),
     Chored { done: bool },
     Ordered { orders: Orders, given: bool },
+    Copied { segment: SegmentId, is_made: bool },
+    Left,
 }
 
 /// Whether a process is gone.
@@ -198,6 +204,8 @@ struct Reign<C> {
     chore_at: Option<UptimeMs>,
     balance: Balance,
     balance_at: UptimeMs,
+    repair: Repair,
+    repair_at: UptimeMs,
 }
 
 impl<C: Cluster> Reign<C> {
@@ -215,6 +223,8 @@ impl<C: Cluster> Reign<C> {
             chore_at: Some(now),
             balance: Balance::default(),
             balance_at: UptimeMs(now.0 + BALANCE_EACH_MS),
+            repair: Repair::default(),
+            repair_at: UptimeMs(now.0 + REPAIR_EACH_MS),
         }
     }
 
@@ -348,6 +358,11 @@ impl<C: Cluster> Reign<C> {
                     self.balance.lost(&orders);
                 }
             }
+            Event::Copied { segment, is_made } => {
+                self.repair.ended(segment, is_made, self.cluster.uptime());
+                self.make_copies();
+            }
+            Event::Left => self.repair.is_set(),
         }
     }
 
@@ -364,6 +379,10 @@ impl<C: Cluster> Reign<C> {
         if now >= self.balance_at && self.sealing.is_empty() {
             self.look_at_balance(now);
         }
+        if now >= self.repair_at && self.sealing.is_empty() {
+            self.look_at_copies(now);
+        }
+        self.make_copies();
     }
 
     fn fence(&mut self, fence: Fence) {
@@ -409,6 +428,37 @@ impl<C: Cluster> Reign<C> {
                     debug!(%node, why, "orders did not reach their leader");
                 }
                 Event::Ordered { orders, given: given.is_ok() }
+            });
+        }
+    }
+
+    /// Looks for sealed segments with too few copies, and for members that may leave.
+    fn look_at_copies(&mut self, now: UptimeMs) {
+        self.repair_at = UptimeMs(now.0 + REPAIR_EACH_MS);
+        let metadata = self.metadata();
+        if !self.repair.is_due(&metadata, now) {
+            return;
+        }
+        let nodes = repair::view(&*self.cluster, &self.state, &metadata);
+        let sets = self.repair.look(&metadata, nodes, now);
+        if !sets.is_empty() {
+            let cluster = Arc::clone(&self.cluster);
+            self.under_way.spawn(async move {
+                repair::let_go(cluster, sets).await;
+                Event::Left
+            });
+        }
+    }
+
+    /// Has copies made that are due.
+    fn make_copies(&mut self) {
+        let metadata = self.metadata();
+        for wanted in self.repair.next(&metadata, self.cluster.uptime()) {
+            let (cluster, state) = (Arc::clone(&self.cluster), Arc::clone(&self.state));
+            let segment = wanted.segment;
+            self.under_way.spawn(async move {
+                let is_made = repair::make(cluster, state, wanted).await;
+                Event::Copied { segment, is_made }
             });
         }
     }

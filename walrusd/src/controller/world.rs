@@ -22,7 +22,9 @@ use super::{
 use crate::{
     broker::Broker,
     peer::{PeerIdentity, Subject, node},
-    replica::messages::{self as members, CopyOrder, CopyReply, FenceReply, FenceRequest},
+    replica::messages::{
+        self as members, CopyOrder, CopyReply, FenceReply, FenceRequest, RepairOrder, RepairReply,
+    },
 };
 
 /// How long one heartbeat may take. The task that beats has less patience.
@@ -33,6 +35,8 @@ const FENCE_MAX: Duration = Duration::from_secs(10);
 const COPY_MAX: Duration = Duration::from_secs(30);
 /// How long a node that stops waits for another one to be the controller.
 const HAND_OVER_MAX: Duration = Duration::from_millis(500);
+/// How long a member may take to say how far a copy is.
+const REPAIR_MAX: Duration = Duration::from_secs(20);
 /// How long a leader may take to take orders.
 const ORDER_MAX: Duration = Duration::from_secs(5);
 
@@ -163,6 +167,15 @@ impl Cluster for World {
             members::decode_reply(&self.ask(to_member.node, how, body, COPY_MAX).await?)?
         };
         Ok(reply.held)
+    }
+
+    async fn repair(&self, node: NodeId, order: RepairOrder) -> Result<RepairReply, String> {
+        if node == self.0.identity.node {
+            return self.0.replicas.repair(order).await;
+        }
+        let how = (Lane::Copy, Subject::Repair);
+        let body = members::encode(&order);
+        members::decode_reply(&self.ask(node, how, body, REPAIR_MAX).await?)
     }
 
     async fn order(&self, node: NodeId, orders: Orders) -> Result<(), String> {

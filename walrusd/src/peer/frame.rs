@@ -112,10 +112,12 @@ pub enum Subject {
     Order,
     /// What a client of the text protocol wants, and another node can do.
     Text,
+    /// The controller asks for a copy of a sealed segment.
+    Repair,
 }
 
 impl Subject {
-    const ALL: [(u8, Self); 10] = [
+    const ALL: [(u8, Self); 11] = [
         (1, Self::Raft),
         (2, Self::Join),
         (3, Self::Beat),
@@ -125,6 +127,7 @@ impl Subject {
         (7, Self::Append),
         (8, Self::Position),
         (9, Self::Order),
+        (10, Self::Repair),
         (11, Self::Text),
     ];
 

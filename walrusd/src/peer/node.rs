@@ -242,6 +242,7 @@ impl Serve for PeerNode {
             | Subject::Copy
             | Subject::Read
             | Subject::Text
+            | Subject::Repair
                 if !self.is_of_cluster(&from) =>
             {
                 debug!(peer = %from.node, ?subject, "asked by a node that is not known here yet");
@@ -259,10 +260,12 @@ impl Serve for PeerNode {
                 Some(texts) => texts.text(from, body),
                 None => nothing(),
             },
-            Subject::Fence | Subject::Copy | Subject::Read => match self.replicas.get() {
-                Some(replicas) => Box::pin(Arc::clone(replicas).answer(subject, body)),
-                None => nothing(),
-            },
+            Subject::Fence | Subject::Copy | Subject::Read | Subject::Repair => {
+                match self.replicas.get() {
+                    Some(replicas) => Box::pin(Arc::clone(replicas).answer(subject, body)),
+                    None => nothing(),
+                }
+            }
             // Those are pushed.
             Subject::Append | Subject::Position => nothing(),
         }

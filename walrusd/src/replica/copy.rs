@@ -125,7 +125,7 @@ impl Replicas {
         self.place(id).await.is_ok_and(|(_, end)| end == sealed.end)
     }
 
-    fn check_storage(&self, storage: StorageId) -> Result<(), String> {
+    pub(super) fn check_storage(&self, storage: StorageId) -> Result<(), String> {
         if storage == self.me.storage {
             return Ok(());
         }

@@ -48,6 +48,9 @@ impl Replicas {
         self.handed.lock().retain(|of, table| *of != id || table.end() == base);
         for (key, leader) in ended_since(old, new) {
             let segment = SegmentId { partition: id, base: key.base, epoch: key.epoch };
+            if new.sealed().get(&key).is_some_and(|sealed| self.holds(sealed)) {
+                self.repairs.is_member(segment);
+            }
             if self.opened(segment).is_none()
                 && let Some(sealed) = new.sealed().get(&key)
                 && self.holds(sealed)

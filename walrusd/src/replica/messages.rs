@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use walrus_metadata::Digest;
 use walrus_replication::{Held, Member, Writer, seal::Report};
 use walrus_types::{Offset, SegmentId, StorageId};
 
@@ -56,6 +57,35 @@ pub struct CopyOrder {
 pub struct CopyReply {
     /// What is durable here by now; `None` when that is no vote.
     pub held: Option<Held>,
+}
+
+/// A controller wants this node to have a sealed segment that it is no member of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairOrder {
+    /// Which segment.
+    pub segment: SegmentId,
+    /// The disk that it is for.
+    pub to_storage: StorageId,
+    /// The metadata that the order was made by.
+    pub index: u64,
+    /// Who has it, to be asked in this order.
+    pub sources: Vec<Member>,
+    /// As fast at most, on average.
+    pub bytes_per_second: u64,
+}
+
+/// How it stands with a [`RepairOrder`]. It is asked again and again until it is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RepairReply {
+    /// It is being copied.
+    UnderWay,
+    /// All of it is durable here and was read back.
+    Whole {
+        /// Its length.
+        bytes: u64,
+        /// Of all its bytes.
+        digest: Digest,
+    },
 }
 
 /// Whole batches of a segment are wanted.
@@ -150,6 +180,13 @@ impl Replicas {
             Subject::Copy => {
                 let reply = match decode(&body) {
                     Ok(order) => self.copy(order).await,
+                    Err(why) => Err(why),
+                };
+                encode(&reply)
+            }
+            Subject::Repair => {
+                let reply = match decode(&body) {
+                    Ok(order) => self.repair(order).await,
                     Err(why) => Err(why),
                 };
                 encode(&reply)

@@ -5,6 +5,7 @@
 //!                 fence.rs  ──> fences, durable behind all that was accepted ──> votes
 //!  metadata    ── end.rs    ──> cut, pull, finish: the end of a segment
 //!                 copy.rs   ──> what is read for others, and what is brought from them
+//!  controller  ── repair.rs ──> copies of sealed segments that this node is no member of yet
 //! ```
 //!
 //! [`walrus_replication::ReplicaSegment`] decides; here are the locks, the bytes and the tasks.
@@ -23,6 +24,7 @@ mod fence;
 mod jobs;
 pub mod messages;
 mod open;
+mod repair;
 mod segment;
 pub mod table;
 
@@ -40,7 +42,7 @@ use walrus_replication::{Fences, Member, ProducerTable, ReplicaSegment, Writer};
 use walrus_storage::{segment::Segment, store::Store};
 use walrus_types::{Epoch, Incarnation, Offset, SegmentId, TopicPartition};
 
-use self::{jobs::Jobs, open::Slot, segment::Replica};
+use self::{jobs::Jobs, open::Slot, repair::Ordered, segment::Replica};
 
 pub use copy::{Linked, Sources};
 pub use open::OpenError;
@@ -90,6 +92,8 @@ pub struct Replicas {
     /// The producers' tables of partitions that this node leads next, as of their open segments'
     /// bases. Of no more than there are partitions.
     handed: Mutex<BTreeMap<TopicPartition, ProducerTable>>,
+    /// Copies of sealed segments that a controller asked for.
+    repairs: Ordered,
     jobs: Jobs,
 }
 
@@ -114,6 +118,7 @@ impl Replicas {
             slots: RwLock::default(),
             own: OnceLock::new(),
             handed: Mutex::default(),
+            repairs: Ordered::default(),
             jobs: Jobs::start(),
         });
         replicas.jobs.spawn(Arc::clone(&replicas).look_for_ends());

@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tracing::{debug, warn};
-use walrus_metadata::{Partition as Chain, Sealed, SegmentKey};
+use walrus_metadata::{Metadata, Partition as Chain, Sealed, SegmentKey};
 use walrus_replication::{Member, ProducerTable};
 use walrus_storage::segment::{ReadError, Segment};
 use walrus_types::{Offset, SegmentId, TopicPartition};
@@ -209,18 +209,30 @@ impl Replicas {
         let mut failed = "nobody else holds it".to_owned();
         for holder in sealed.members.iter().filter(|holder| holder.node != self.me.node) {
             let member = Member { node: holder.node, storage: holder.storage };
-            let Some(at) = peer_address(&metadata, member) else { continue };
-            let wanted = Wanted::Producers(ProducersRequest { segment, storage: holder.storage });
-            let found = self.sources.read(at, wanted).await;
-            let table = found
-                .and_then(|bytes| ProducerTable::decode(&bytes).map_err(|why| why.to_string()));
-            match table {
-                Ok(table) if table.end() == end => return Ok(table),
-                Ok(table) => failed = format!("{} has one as of {}", holder.node, table.end()),
+            match self.ask_member_for_table(&metadata, segment, (member, end)).await {
+                Ok(table) => return Ok(table),
                 Err(why) => failed = format!("{}: {why}", holder.node),
             }
         }
         Err(failed)
+    }
+
+    /// Asks `holder` for the table at the end of `segment`, which is `end`.
+    pub(super) async fn ask_member_for_table(
+        &self,
+        metadata: &Metadata,
+        segment: SegmentId,
+        (holder, end): (Member, Offset),
+    ) -> Result<ProducerTable, String> {
+        let at = peer_address(metadata, holder).ok_or("it is not in the cluster")?;
+        let wanted = Wanted::Producers(ProducersRequest { segment, storage: holder.storage });
+        let found = self.sources.read(at, wanted).await?;
+        let table = ProducerTable::decode(&found).map_err(|why| why.to_string())?;
+        if table.end() == end {
+            Ok(table)
+        } else {
+            Err(format!("it has one as of {}", table.end()))
+        }
     }
 }
 

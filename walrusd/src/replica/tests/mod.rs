@@ -3,4 +3,5 @@
 mod appends;
 mod ends;
 mod fences;
+mod repairs;
 mod world;
