@@ -294,14 +294,15 @@ impl DataDir {
         }
     }
 
-    /// Counts one more life of this process, durably: the present one may write no more.
+    /// Has the next start count on from the lives of another disk, which this one replaces.
     ///
     /// # Errors
-    /// It cannot be written; the present life is still the last one then.
-    pub fn begin_life(&mut self) -> Result<Incarnation, DataDirError> {
-        let (run, _previous) = count_start(&self.dir)?;
+    /// It cannot be written.
+    pub fn count_on_from(&mut self, last: Incarnation) -> Result<(), DataDirError> {
+        let run = Run { incarnation: last.max(self.run.incarnation), ..self.run.clone() };
+        replace(&self.dir, RUN, &run)?;
         self.run = run;
-        Ok(self.run.incarnation)
+        Ok(())
     }
 
     /// Writes down that everything was flushed before the process ended. The last thing it does.
@@ -517,16 +518,17 @@ mod tests {
     }
 
     #[test]
-    fn a_process_can_begin_a_new_life_that_the_next_start_is_past() {
+    fn the_next_start_is_past_the_lives_of_a_disk_that_was_replaced() {
         let root = tempfile::tempdir().unwrap();
         let mut dir = open(root.path()).unwrap();
-        assert_eq!(dir.begin_life().unwrap(), Incarnation(2));
-        assert_eq!(dir.incarnation(), Incarnation(2));
+        dir.count_on_from(Incarnation(7)).unwrap();
         dir.mark_clean().unwrap();
         drop(dir);
-        let again = open(root.path()).unwrap();
-        assert_eq!(again.incarnation(), Incarnation(3));
+        let mut again = open(root.path()).unwrap();
+        assert_eq!(again.incarnation(), Incarnation(8));
         assert!(again.previous_run().unwrap().clean);
+        again.count_on_from(Incarnation(7)).unwrap();
+        assert_eq!(again.incarnation(), Incarnation(8), "never back");
     }
 
     #[test]

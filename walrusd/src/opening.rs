@@ -14,7 +14,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use tokio::net::TcpListener;
 use tracing::{error, info};
-use walrus_metadata::{Addresses, Register};
+use walrus_metadata::{Addresses, NodeState, Register, RegisterRefusal};
 use walrus_raft::{MetadataNode, RaftConfig, RaftPeer, Transport};
 use walrus_storage::{
     disk::{Backend, Disk, RealDisk},
@@ -31,7 +31,7 @@ use crate::{
     doors::DoorError,
     forming::{self, Folder, Formed},
     peer::{Links, PeerIdentity, PeerNode, server},
-    registration::register,
+    registration::{RegisterError, register},
     shutdown::Tasks,
 };
 
@@ -197,7 +197,7 @@ impl<'a> Opening<'a> {
     ///
     /// # Errors
     /// The cluster does not take it.
-    pub async fn take_part(&mut self, opened: &Opened, clock: Clock) -> Result<()> {
+    pub async fn take_part(&mut self, opened: &Opened, clock: Clock) -> Result<Part> {
         let Opened { identity, raft, .. } = opened;
         if let Err(why) = &self.peers.door
             && raft.group().members().len() > 1
@@ -219,11 +219,38 @@ impl<'a> Opening<'a> {
             at: clock.now(),
         };
         let waiting = |why: &str| self.health.starting(&format!("waiting for the cluster: {why}"));
-        let index = register(raft, &self.peers.links, new, waiting).await?;
+        let index = match register(raft, &self.peers.links, new, waiting).await {
+            Ok(index) => index,
+            Err(RegisterError::Refused {
+                refusal: RegisterRefusal::PastIncarnation { known, .. },
+            }) if replaces(raft, identity) => {
+                info!(last = %known, "this disk replaces another one and counts on from its lives");
+                self.data_dir.count_on_from(known)?;
+                return Ok(Part::InNextLife);
+            }
+            Err(why) => return Err(why.into()),
+        };
         raft.applied(index).await?;
         self.data_dir.mark_registered()?;
-        Ok(())
+        Ok(Part::Taken)
     }
+}
+
+/// Whether a node takes part in its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It does.
+    Taken,
+    /// This life may not, and the next one may.
+    InNextLife,
+}
+
+/// Whether the lives that the cluster knows of are those of another disk, which was removed.
+fn replaces(raft: &MetadataNode, me: &Identity) -> bool {
+    let metadata = raft.state();
+    metadata
+        .node(me.node)
+        .is_some_and(|known| known.storage != me.storage && known.state == NodeState::Removed)
 }
 
 impl Opened {

@@ -9,6 +9,7 @@
 
 use std::{
     net::SocketAddr,
+    ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -33,7 +34,7 @@ use crate::{
     logging,
     metrics::Metrics,
     net::{connection, listener},
-    opening::{Opened, Opening, Peers, close_store},
+    opening::{Opened, Opening, Part, Peers, close_store},
     partition::{
         fed::{Partitions, probe},
         hand_over::hand_over,
@@ -83,7 +84,7 @@ async fn lives(config: Arc<Config>, begun: Instant) -> Result<()> {
     let mut signals = Signals::install().context("cannot take over signals")?;
     let mut begun = begun;
     while serve(&config, begun, &mut signals).await? == Ended::Fenced {
-        info!("this life of the node was fenced: it begins another");
+        info!("this life of the node may write no more: it begins another");
         begun = Instant::now();
     }
     Ok(())
@@ -120,12 +121,12 @@ async fn serve(config: &Arc<Config>, begun: Instant, signals: &mut Signals) -> R
         Opening::new(config, &mut data_dir, &peers, told, (health.clone(), admin.forming()));
     let clock = Clock::start();
     let ended = match open(&mut opening, clock, signals).await {
-        Ok(Some(opened)) => {
+        Ok(ControlFlow::Continue(opened)) => {
             let (broker, ordered) = assemble((config, metrics), clock, opened, &peers);
             let running = Running { broker, ordered, data_dir, health, tasks, begun };
             running.serve(doors.clients, &peers, &admin, signals).await
         }
-        Ok(None) => Ok(Ended::Asked),
+        Ok(ControlFlow::Break(ended)) => Ok(ended),
         Err(why) => Err(why),
     };
     peers.stop().await;
@@ -143,28 +144,30 @@ fn who(config: &Config, data_dir: &DataDir) -> PeerIdentity {
     }
 }
 
-/// Opens the node, up to where it may be asked for anything; `None` when it was asked to stop
-/// before.
+/// Opens the node, up to where it may be asked for anything, if this life comes so far.
 async fn open(
     opening: &mut Opening<'_>,
     clock: Clock,
     signals: &mut Signals,
-) -> Result<Option<Opened>> {
+) -> Result<ControlFlow<Ended, Opened>> {
     let asked = |signal| info!(signal, "asked to stop before it served");
     let formed = tokio::select! {
         formed = opening.form() => formed?,
         signal = signals.next() => {
             asked(signal);
-            return Ok(None);
+            return Ok(ControlFlow::Break(Ended::Asked));
         }
     };
     let opened = opening.open(formed).await?;
     let mut fatal = opened.raft.fatal();
     let taking_part = tokio::select! {
-        taken = opening.take_part(&opened, clock) => taken.map(|()| true),
+        part = opening.take_part(&opened, clock) => part.map(|part| match part {
+            Part::Taken => None,
+            Part::InNextLife => Some(Ended::Fenced),
+        }),
         signal = signals.next() => {
             asked(signal);
-            Ok(false)
+            Ok(Some(Ended::Asked))
         }
         why = fatal.wait_for(Option::is_some) => {
             let why = why.ok().and_then(|why| why.clone());
@@ -172,12 +175,10 @@ async fn open(
             Err(anyhow::anyhow!("the metadata log failed: {why}"))
         }
     };
-    if taking_part? {
-        return Ok(Some(opened));
-    }
+    let Some(ended) = taking_part? else { return Ok(ControlFlow::Continue(opened)) };
     opened.close().await?;
     opening.data_dir.mark_clean()?;
-    Ok(None)
+    Ok(ControlFlow::Break(ended))
 }
 
 /// What partitions have ordered, to be carried out.
