@@ -121,7 +121,7 @@ fn the_cluster_is_told_as_it_is() -> Result<()> {
     assert_eq!(node["addresses"]["admin"], world.node.admin_address().to_string());
     assert_eq!(
         node["holding"],
-        serde_json::json!({ "leads": 2, "open": 2, "sealed": 0, "sole": 2 })
+        serde_json::json!({ "leads": 2, "open": 2, "sealed": 0, "sole": 2, "needed": 0 })
     );
 
     let raft = world.json(&["raft", "status"], 0);

@@ -58,12 +58,15 @@ pub struct Holding {
     pub sealed: u64,
     /// Segments of which no other node that serves is a member.
     pub sole: u64,
+    /// Sealed segments that would have fewer copies without it than there could be.
+    #[serde(default)]
+    pub needed: u64,
 }
 
 impl Holding {
-    /// Whether nothing names the node.
-    pub const fn is_nothing(&self) -> bool {
-        self.leads == 0 && self.open == 0 && self.sealed == 0
+    /// Whether no open segment names the node, and others have enough copies of what it has.
+    pub const fn is_free(&self) -> bool {
+        self.leads == 0 && self.open == 0 && self.needed == 0
     }
 
     /// Whether no open segment names the node, and none is on it alone: its process may stop for

@@ -49,7 +49,7 @@ pub(super) fn table_of<'a>(nodes: impl Iterator<Item = &'a Node>) -> String {
                 (false, false) => "learner",
             });
             let drains = node.drains && node.state == NodeState::Fenced;
-            let Holding { leads, open, sealed, sole } = node.holding;
+            let Holding { leads, open, sealed, sole, .. } = node.holding;
             vec![
                 node.node.to_string(),
                 if drains { "fenced, drains".to_owned() } else { node.state.name().to_owned() },
@@ -152,7 +152,7 @@ async fn drain(client: &Client, console: &Console, wanted: cli::Change) -> Resul
 
 fn drained_text(answer: &ChangeAnswer) -> String {
     let ChangeAnswer { node, holding, .. } = answer;
-    let Holding { leads, open, sealed, sole } = holding;
+    let Holding { leads, open, sealed, sole, .. } = holding;
     if *leads > 0 || *open > 0 {
         return format!(
             "{node} is draining: it leads {leads} and is a member of {open} open segments; follow \
@@ -208,8 +208,11 @@ async fn emptied(
 }
 
 fn held(holding: &Holding) -> String {
-    let Holding { leads, open, sealed, .. } = holding;
-    format!("leads {leads}, is a member of {open} open and {sealed} sealed segments")
+    let Holding { leads, open, sealed, needed, .. } = holding;
+    format!(
+        "leads {leads}, is a member of {open} open and {sealed} sealed segments, {needed} of which \
+         have too few copies elsewhere"
+    )
 }
 
 /// A node on its way out.
@@ -280,8 +283,8 @@ impl Removal<'_> {
                 Ok(None)
             }
             Some(Code::Needed) if wait => {
-                let every = |held: &Holding| held.open + held.sealed;
-                emptied(client, console, (node, until), Holding::is_nothing, every).await?;
+                let every = |held: &Holding| held.open + held.needed;
+                emptied(client, console, (node, until), Holding::is_free, every).await?;
                 Ok(None)
             }
             Some(Code::Needed) => {

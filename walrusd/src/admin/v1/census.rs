@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use walrus_admin::{cluster::Segments, node::Holding};
-use walrus_metadata::{Member, Metadata, Segment, Topic};
-use walrus_types::NodeId;
+use walrus_metadata::{Member, Metadata, NodeState, Segment, SegmentKey, SetMembers, Topic};
+use walrus_types::{NodeId, TopicPartition};
 
 /// What was counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,6 +61,7 @@ fn count(
             holding.open += 1;
         } else {
             holding.sealed += 1;
+            holding.needed += u64::from(is_needed(metadata, members, *member, target));
         }
         let others = live - usize::from(serves(member));
         holding.sole += u64::from(others == 0);
@@ -73,4 +74,51 @@ fn count(
     all.repairable += u64::from(live < target.min(active));
     all.single += u64::from(live == 1 && target > 1);
     all.unreachable += u64::from(live == 0);
+}
+
+/// Whether a sealed segment would have fewer copies without `member` than there could be: on nodes
+/// that stay.
+fn is_needed(metadata: &Metadata, members: &[Member], member: Member, target: usize) -> bool {
+    let stays = |other: &&Member| {
+        let node = metadata.node(other.node).filter(|node| node.storage == other.storage);
+        **other != member && node.is_some_and(|node| node.state == NodeState::Active)
+    };
+    let nodes = metadata.nodes().iter();
+    let others = nodes.filter(|(id, node)| **id != member.node && node.state == NodeState::Active);
+    members.iter().filter(stays).count() < target.min(others.count()).max(1)
+}
+
+/// Takes a node off the sealed segments that do not need it, so many at most.
+pub(super) fn spare(metadata: &Metadata, id: NodeId, limit: usize) -> Vec<SetMembers> {
+    let mut sets = Vec::new();
+    for (partition, chain) in metadata.partitions() {
+        let target = metadata.topic(partition.topic).map_or(0, |topic| topic.replicas_target);
+        for (key, sealed) in chain.sealed() {
+            let Some(own) = sealed.members.iter().find(|member| member.node == id) else {
+                continue;
+            };
+            if !is_needed(metadata, &sealed.members, *own, target.into()) {
+                sets.push(struck_off(partition, *key, &sealed.members, *own));
+            }
+            if sets.len() >= limit {
+                return sets;
+            }
+        }
+    }
+    sets
+}
+
+fn struck_off(
+    partition: TopicPartition,
+    segment: SegmentKey,
+    members: &[Member],
+    own: Member,
+) -> SetMembers {
+    SetMembers {
+        partition,
+        segment,
+        expected: members.to_vec(),
+        members: members.iter().copied().filter(|member| *member != own).collect(),
+        digest: None,
+    }
 }

@@ -24,6 +24,9 @@ use super::{
 };
 use crate::{admin::routes::Sources, broker::Broker};
 
+/// Changes of members that one command carries.
+const SETS_MAX: usize = 1_000;
+
 /// The part of a path that names a node.
 type Named = Result<Path<String>, PathRejection>;
 
@@ -182,6 +185,9 @@ async fn make(
     };
     let command = Command::SetNodeState(SetNodeState { node: id, expected, change: what });
     tracing::info!(node = %id, change = change.verb(), "an operator changes a node");
+    if change == Change::Remove {
+        give_up_copies(broker, id).await?;
+    }
     match broker.raft.propose(&command).await {
         Ok(Reply::NodeStateSet(Ok(_state))) => {}
         Ok(Reply::NodeStateSet(Err(refused))) => return Err(not_set(id, &refused)),
@@ -195,6 +201,24 @@ async fn make(
         expelled.map_err(|why| membership_unchanged(&why))?;
     }
     Ok(())
+}
+
+/// Takes a node off the sealed segments that others have enough copies of. What is left names it
+/// still, and metadata refuses to remove it.
+async fn give_up_copies(broker: &Broker, id: NodeId) -> Result<(), ApiError> {
+    loop {
+        let sets = census::spare(&broker.metadata(), id, SETS_MAX);
+        if sets.is_empty() {
+            return Ok(());
+        }
+        match broker.raft.propose(&Command::SetMembers(sets)).await {
+            Ok(Reply::MembersSet(each)) if each.iter().any(Result::is_ok) => {}
+            // All of them have other members by now.
+            Ok(Reply::MembersSet(_)) => return Ok(()),
+            Ok(other) => return Err(unexpected(&other)),
+            Err(why) => return Err(not_proposed(&why)),
+        }
+    }
 }
 
 /// The metadata changed between the judgement and the command.

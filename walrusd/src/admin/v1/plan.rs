@@ -116,6 +116,12 @@ fn remove(facts: Facts<'_>, id: NodeId, node: &Node, plan: &mut Plan) {
         "{id} and its disk ({}) leave the cluster for good: the folder cannot come back",
         node.storage
     ));
+    let sealed = facts.census.holding(id).sealed;
+    if sealed > 0 {
+        plan.effects.push(format!(
+            "its copies of {sealed} sealed segments are given up once others have enough"
+        ));
+    }
     plan.refusals.extend(not_the_last(facts, id));
     if plan.refusals.is_empty() {
         plan.refusals.extend(not_needed(facts, id, node));
@@ -141,7 +147,7 @@ fn not_the_last(facts: Facts<'_>, id: NodeId) -> Option<ApiError> {
 fn not_needed(facts: Facts<'_>, id: NodeId, node: &Node) -> Vec<ApiError> {
     let mut found = Vec::new();
     let holding = facts.census.holding(id);
-    let Holding { leads, open, sealed, sole } = holding;
+    let Holding { leads, open, sealed, sole, needed } = holding;
     if node.state == NodeState::Active {
         let error = ApiError::new(Code::NotDrained, format!("{id} takes part in the cluster"));
         found.push(error.hint(format!("drain it first: walrusctl node drain {} --wait", id.0)));
@@ -153,11 +159,11 @@ fn not_needed(facts: Facts<'_>, id: NodeId, node: &Node) -> Vec<ApiError> {
         found
             .push(error.hint(format!("start walrusd of {id} again, so that others can copy them")));
     }
-    if !holding.is_nothing() {
-        let alone = if sole > 0 { format!(", {sole} of them alone") } else { String::new() };
+    if !holding.is_free() {
+        let alone = if sole > 0 { format!(", and {sole} are on it alone") } else { String::new() };
         let what = format!(
             "{id} leads {leads} open segments and is a member of {open} open and {sealed} sealed \
-             ones{alone}"
+             ones; of {needed} of these others have too few copies{alone}"
         );
         let error = ApiError::new(Code::Needed, what);
         found.push(

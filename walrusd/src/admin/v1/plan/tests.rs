@@ -177,6 +177,29 @@ fn a_node_is_removed_when_nothing_names_it() {
 }
 
 #[test]
+fn a_node_keeps_its_copies_until_as_many_others_have_them_as_could() {
+    let sets = |world: &World, node| census::spare(&world.metadata, NodeId(node), 10);
+    // Two of three remain, and have it.
+    let three = World::of(3).topic(3, &[1, 2, 3]).set(3, NodeChange::Drain).roll(&[1, 2]);
+    let plan = three.check(3, Change::Remove, true, &[]);
+    assert!(plan.effects[1].contains("1 sealed segments are given up"), "{plan:?}");
+    let left: Vec<i32> = sets(&three, 3)[0].members.iter().map(|member| member.node.0).collect();
+    assert_eq!(left, [1, 2]);
+    // A fourth could have it, and has not.
+    let four = World::of(4).topic(3, &[1, 2, 3]).roll(&[1, 2, 4]).set(3, NodeChange::Drain);
+    let plan = four.check(3, Change::Remove, true, &[Code::Needed]);
+    assert!(plan.refusals[0].message.contains("1 sealed ones; of 1 of these"), "{plan:?}");
+    assert_eq!(sets(&four, 3), []);
+    // Who drains as well does not stay.
+    let two_leave = four.set(2, NodeChange::Drain);
+    two_leave.check(3, Change::Remove, true, &[Code::Needed]);
+    // It is on one node only, and that one leaves.
+    let alone = World::of(2).topic(1, &[2]).roll(&[1]).set(2, NodeChange::Drain);
+    alone.check(2, Change::Remove, true, &[Code::Needed]);
+    assert_eq!(sets(&alone, 2), []);
+}
+
+#[test]
 fn a_fenced_node_with_the_last_copy_is_kept() {
     // Its segment was written by it alone, and goes on elsewhere.
     let last = World::of(3).topic(1, &[3]).roll(&[1]).fence(3);
@@ -234,6 +257,6 @@ fn copies_are_counted_on_nodes_that_serve() {
     assert_eq!((two_gone.unreachable, two_gone.leaderless), (1, 2));
     let needed = census::take(&narrow.metadata, |_| 1);
     assert_eq!(needed.holding(NodeId(1)).leads, 2);
-    assert_eq!(needed.holding(NodeId(3)), Holding { leads: 0, open: 1, sealed: 0, sole: 1 });
+    assert_eq!(needed.holding(NodeId(3)), Holding { open: 1, sole: 1, ..Holding::default() });
     assert_eq!(needed.holding(NodeId(1)).sole, 1, "its own topic");
 }
