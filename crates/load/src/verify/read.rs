@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::Offset;
 
@@ -60,6 +60,11 @@ pub fn read_back(
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 left.remove(&partition);
             }
+            // One of the brokers is gone: the client goes on with the others, or comes to nothing
+            // in time.
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            ))) => {}
             Some(Err(error)) => return Err(error).context("reading back failed"),
             None if last_progress.elapsed() > patience => {
                 bail!("nothing came for {patience:?}, partitions {left:?} are not at their end");
