@@ -3,7 +3,6 @@
 
 use std::{io, net::SocketAddr};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tracing::warn;
 use walrus_metadata::{Address, Addresses};
@@ -57,7 +56,7 @@ impl Doors {
         // A node that waits for others would keep clients waiting that could ask another node.
         let listener = (!config.cluster.expects_others()).then_some(clients);
         let at = config.raft.listen();
-        let bound = resolve(&at).await.and_then(bind);
+        let bound = resolve(&at).await.and_then(|address| listener::listen(address, BACKLOG));
         let peers = bound.map_err(|error| DoorError::Peers { at, error });
         let is_chosen = *config.source("raft.port") != Source::Default;
         match peers {
@@ -138,15 +137,6 @@ async fn resolve(at: &HostPort) -> io::Result<SocketAddr> {
     found
         .next()
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{at} has no address")))
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use std::{
     sync::{Arc, OnceLock, Weak},
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     Forming, Health,
@@ -18,6 +17,7 @@ use crate::{
     broker::Broker,
     config::{AdminConfig, HostPort},
     metrics::{Facts, Metrics},
+    net::listener,
     shutdown::Tasks,
 };
 
@@ -67,7 +67,9 @@ impl AdminServer {
         if !config.host.is_loopback() {
             tracing::warn!(%at, "the admin port is open to other machines and not protected");
         }
-        let listener = bind(&at).map_err(|error| AdminError { at: at.clone(), error })?;
+        // The first address that the host has.
+        let bound = at.resolve().and_then(|address| listener::listen(address, BACKLOG));
+        let listener = bound.map_err(|error| AdminError { at: at.clone(), error })?;
         let address = listener.local_addr().map_err(|error| AdminError { at, error })?;
         let (facts, broker, forming) = (Arc::default(), Arc::default(), Forming::default());
         let sources = Sources {
@@ -121,17 +123,6 @@ impl AdminServer {
             Err(_) => abort.abort(),
         }
     }
-}
-
-/// Takes the first address that the host has.
-fn bind(at: &HostPort) -> io::Result<TcpListener> {
-    let address = at.resolve()?;
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 #[cfg(test)]

@@ -20,20 +20,25 @@ const BACKLOG: i32 = 1024;
 /// After the process ran out of descriptors, accepting waits this long.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// Listens on `address`, which may have been another process's a moment ago.
+///
+/// # Errors
+/// What the system says.
+pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    TcpListener::from_std(socket.into())
+}
+
 /// Opens the client port.
 ///
 /// # Errors
 /// What the system says, with the address in the text.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let open = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
-    };
-    open().map_err(|error: io::Error| {
+    listen(address, BACKLOG).map_err(|error: io::Error| {
         io::Error::new(error.kind(), format!("cannot listen for clients on {address}: {error}\n  next: give --client-host and --client-port an address of this machine that is free"))
     })
 }
