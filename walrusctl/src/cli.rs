@@ -258,6 +258,31 @@ pub enum Segment {
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
     },
+    /// Give up what members that never come back may have, so that a partition can be written again
+    ///
+    /// A leader that is gone is replaced when enough members of its segment have told what they
+    /// have. Where those are gone for good, this seals the segment with what the others have, or
+    /// with nothing. What was acknowledged past that is lost, and the chain records it. While one
+    /// of the missing may still be started, start it: with it nothing is lost. Shows first what it
+    /// would come to.
+    #[command(after_help = "\
+Examples:
+  walrusctl segment unsafe-seal orders/0 --dry-run
+  walrusctl segment unsafe-seal orders/0 --confirm=orders/0 --wait")]
+    UnsafeSeal {
+        /// Which partition
+        #[arg(value_name = "TOPIC/PARTITION")]
+        partition: Place,
+        /// The partition again, in the place of an answer to the question
+        #[arg(long, value_name = "TOPIC/PARTITION")]
+        confirm: Option<String>,
+        /// Say what would be lost, and change nothing
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+        /// How long it is followed.
+        #[command(flatten)]
+        follow: Follow,
+    },
 }
 
 /// `walrusctl raft`.

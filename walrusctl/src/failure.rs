@@ -122,7 +122,8 @@ impl From<ApiError> for Failure {
             | Code::LeadsRaft
             | Code::NotAVoter
             | Code::Lags
-            | Code::Changed => Exit::Refused,
+            | Code::Changed
+            | Code::NotBlocked => Exit::Refused,
             Code::BadRequest
             | Code::TooLarge
             | Code::UnsupportedMediaType

@@ -51,8 +51,11 @@ pub enum Code {
     NotAVoter,
     /// The node lacks too much of the metadata log.
     Lags,
-    /// The node was started anew, or was removed, since it was looked at.
+    /// What was looked at is not so any more: a node was started anew, a plan would come to
+    /// something else.
     Changed,
+    /// Nothing keeps the partition from being sealed as it should be.
+    NotBlocked,
     /// A fault of the node.
     Internal,
     /// A code that this version does not know.
@@ -77,7 +80,8 @@ impl Code {
             | Self::LeadsRaft
             | Self::NotAVoter
             | Self::Lags
-            | Self::Changed => 409,
+            | Self::Changed
+            | Self::NotBlocked => 409,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::NotLeader => 421,

@@ -241,7 +241,8 @@ fn of_group(status: &ClusterStatus, checks: &[NodeCheck]) -> Option<Finding> {
 
 fn of_segments(status: &ClusterStatus) -> Vec<Finding> {
     let segments = &status.segments;
-    let seals = "wait: the controller seals them; if it does not: walrusctl raft status";
+    let seals = "wait: the controller seals them; where members are gone for good: \
+                 walrusctl segment unsafe-seal TOPIC/PARTITION --dry-run";
     let copies = "wait: copies are made as soon as nodes allow it";
     let rows = [
         (

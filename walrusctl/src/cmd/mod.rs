@@ -5,6 +5,7 @@ mod node;
 mod raft;
 mod rollover;
 mod segment;
+mod unsafe_seal;
 
 use walrus_admin::{
     ApiError,
@@ -32,6 +33,10 @@ pub async fn run(command: Command, client: &Client, console: &Console) -> Result
         Command::Rollover(what) => rollover::run(what, client, console).await,
         Command::Segment { verb: Segment::Chain { partition, limit } } => {
             segment::chain(client, console, &partition, limit).await
+        }
+        Command::Segment { verb: Segment::UnsafeSeal { partition, confirm, dry_run, follow } } => {
+            let how = (confirm, dry_run, follow);
+            unsafe_seal::unsafe_seal(client, console, &partition, how).await
         }
         Command::Raft { verb: Raft::Status } => raft::status(client, console).await,
         Command::Raft { verb: Raft::Transfer { node, consent, follow } } => {

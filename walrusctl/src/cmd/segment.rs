@@ -8,6 +8,19 @@ use crate::{
     out::{Console, Flush, bytes, list, table},
 };
 
+/// The topic and the number of the one partition that a verb is about.
+///
+/// # Errors
+/// A topic was named.
+pub(super) fn one<'a>(place: &'a Place, verb: &str) -> Result<(&'a str, i32), Failure> {
+    let Place { topic, partition } = place;
+    partition.map(|partition| (topic.as_str(), partition)).ok_or_else(|| {
+        let why = format!("{topic} names a topic, and this is about one partition");
+        Failure::new(Exit::Usage, "no partition", why)
+            .next(format!("walrusctl segment {verb} {topic}/0"))
+    })
+}
+
 /// Shows a partition's chain.
 ///
 /// # Errors
@@ -18,11 +31,7 @@ pub(super) async fn chain(
     place: &Place,
     limit: u16,
 ) -> Result<(), Failure> {
-    let Place { topic, partition: Some(partition) } = place else {
-        let why = format!("{} names a topic, and a chain is of one partition", place.topic);
-        return Err(Failure::new(Exit::Usage, "no partition", why)
-            .next(format!("walrusctl segment chain {}/0", place.topic)));
-    };
+    let (topic, partition) = one(place, "chain")?;
     let path = format!("/v1/topics/{topic}/partitions/{partition}/segments?limit={limit}");
     let mut chain: Chain = client.get(&path).await?;
     let open = chain.items.last().filter(|last| last.open);
@@ -72,10 +81,12 @@ fn chain_text(chain: &Chain) -> String {
         .collect();
     let mut text = table(&head, &rows);
     for loss in &chain.losses {
-        text += &format!(
-            "the seal of epoch {} at {} may have lost records up to {}\n",
-            loss.epoch, loss.from, loss.seen
-        );
+        let walrus_admin::partition::Loss { epoch, from, seen } = loss;
+        text += &if seen > from {
+            format!("the seal of epoch {epoch} at {from} may have lost records up to {seen}\n")
+        } else {
+            format!("the seal of epoch {epoch} at {from} may have lost what was past that\n")
+        };
     }
     text
 }

@@ -9,6 +9,7 @@
 //! | `POST /v1/nodes/{node}/drain`, `undrain`, `remove` | changes a node; `dry_run` says what it would come to |
 //! | `GET /v1/partitions` | `topic`, `leader`, `after`, `limit`: partitions, a page at a time |
 //! | `GET /v1/topics/{topic}/partitions/{partition}/segments` | a chain; `before`, `limit` |
+//! | `POST /v1/topics/{topic}/partitions/{partition}/unsafe-seal` | goes on without the votes that a seal needs |
 //! | `POST /v1/rollover` | rolls partitions over that this node leads |
 //! | `GET /v1/raft`, `POST /v1/raft/transfer` | the metadata group; its leader hands over |
 //!
@@ -24,6 +25,7 @@ mod partitions;
 mod plan;
 mod raft;
 mod rollover;
+mod unsafe_seal;
 
 use axum::{
     Router,
@@ -34,7 +36,7 @@ pub(super) use self::answer::refusal;
 use super::routes::Sources;
 
 /// What there is, for whoever asks for something else.
-pub(super) const ROUTES: [&str; 14] = [
+pub(super) const ROUTES: [&str; 15] = [
     "GET /v1/self",
     "GET /v1/cluster",
     "GET /v1/cluster/health",
@@ -46,6 +48,7 @@ pub(super) const ROUTES: [&str; 14] = [
     "POST /v1/nodes/{node}/remove",
     "GET /v1/partitions",
     "GET /v1/topics/{topic}/partitions/{partition}/segments",
+    "POST /v1/topics/{topic}/partitions/{partition}/unsafe-seal",
     "POST /v1/rollover",
     "GET /v1/raft",
     "POST /v1/raft/transfer",
@@ -64,6 +67,10 @@ pub(super) fn router() -> Router<Sources> {
         .route("/v1/nodes/{node}/remove", post(nodes::remove))
         .route("/v1/partitions", get(partitions::list))
         .route("/v1/topics/{topic}/partitions/{partition}/segments", get(partitions::chain))
+        .route(
+            "/v1/topics/{topic}/partitions/{partition}/unsafe-seal",
+            post(unsafe_seal::unsafe_seal),
+        )
         .route("/v1/rollover", post(rollover::rollover))
         .route("/v1/raft", get(raft::status))
         .route("/v1/raft/transfer", post(raft::transfer))

@@ -108,6 +108,21 @@ pub(super) fn topic_of<'a>(metadata: &'a Metadata, name: &str) -> Result<&'a Arc
     })
 }
 
+/// The number of a partition by its text.
+pub(super) fn index_of(given: &str) -> Result<PartitionIndex, ApiError> {
+    given.parse().map(PartitionIndex).map_err(|_error| {
+        ApiError::new(Code::BadRequest, format!("{given:?} is no partition: give its number"))
+    })
+}
+
+/// A partition of a topic by its number.
+pub(super) fn partition_of(topic: &Topic, index: PartitionIndex) -> Result<&Partition, ApiError> {
+    topic.partition(index).map(|chain| &**chain).ok_or_else(|| {
+        let (name, count) = (&topic.name, topic.partitions().len());
+        ApiError::new(Code::NotFound, format!("{name} has {count} partitions, and no {index}"))
+    })
+}
+
 pub(super) async fn chain(
     Live(broker): Live,
     place: Result<Path<(String, String)>, PathRejection>,
@@ -118,15 +133,10 @@ pub(super) async fn chain(
     let given = parameters(&uri, &["before", "limit"])?;
     let before: Option<i32> = parameter(&given, "before")?;
     let limit = parameter(&given, "limit")?.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
-    let index = index.parse().map(PartitionIndex).map_err(|_error| {
-        ApiError::new(Code::BadRequest, format!("{index:?} is no partition: give its number"))
-    })?;
+    let index = index_of(&index)?;
     let metadata = broker.metadata();
     let topic = topic_of(&metadata, &name)?;
-    let chain = topic.partition(index).ok_or_else(|| {
-        let count = topic.partitions().len();
-        ApiError::new(Code::NotFound, format!("{name} has {count} partitions, and no {index}"))
-    })?;
+    let chain = partition_of(topic, index)?;
     // From the end: of a long chain the newest part is what is asked for.
     let wanted: Vec<Segment<'_>> = chain
         .chain()
