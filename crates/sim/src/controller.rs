@@ -18,6 +18,9 @@ use crate::{
     world::{By, World},
 };
 
+/// So long before it is followed a controller has extended its last lease.
+const SILENT_BEFORE_MS: u64 = 250;
+
 pub(crate) struct Controller {
     pub(crate) term: u64,
     watch: Watch,
@@ -27,8 +30,12 @@ pub(crate) struct Controller {
 }
 
 impl World {
-    pub(crate) fn begin_rule(&mut self, at: usize) {
+    pub(crate) fn begin_rule(&mut self, at: usize, before: Option<usize>) {
         let watch = Watch::take_over(Terms::default(), self.clock(at));
+        let watch = match before {
+            Some(before) => watch.after(self.nodes[before].id, SILENT_BEFORE_MS),
+            None => watch,
+        };
         let term = self.term;
         let (seals, decided_at) = (BTreeMap::new(), BTreeMap::new());
         self.nodes[at].memory.controller = Some(Controller { term, watch, seals, decided_at });

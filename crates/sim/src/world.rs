@@ -467,13 +467,13 @@ impl World {
 
     pub(crate) fn take_over(&mut self, at: usize) {
         self.term += 1;
-        self.ruler = Some(at);
+        let before = self.ruler.replace(at).filter(|before| *before != at);
         self.counts.elections += 1;
         self.note(|| format!("{at} leads raft"));
         // Before it acts it applies all that was committed, or it would extend leases of lives
         // that are fenced.
         self.catch_up(at);
-        self.begin_rule(at);
+        self.begin_rule(at, before);
     }
 
     pub(crate) fn ttl_ms() -> u64 {

@@ -197,11 +197,18 @@ impl Cluster for World {
         let flushes =
             [broker.store.stats().wal.oldest_flush_age, broker.raft.wal_stats().oldest_flush_age];
         let flush_age = flushes.into_iter().flatten().max().unwrap_or_default();
+        let metadata = broker.metadata();
+        let others = metadata
+            .nodes()
+            .iter()
+            .filter(|(id, node)| **id != broker.identity.node && node.state.serves());
         let beat = Beat {
             incarnation: broker.identity.incarnation,
-            applied: broker.metadata().applied(),
+            applied: metadata.applied(),
             flush_age_ms: u64::try_from(flush_age.as_millis()).unwrap_or(u64::MAX),
-            unreachable: Vec::new(),
+            unreachable: broker
+                .leading()
+                .unreached(others.map(|(id, node)| (*id, node.incarnation))),
         };
         let body = messages::encode(&BeatRequest { node: broker.identity.node, beat });
         if StorageId::from(leader) == broker.identity.storage {

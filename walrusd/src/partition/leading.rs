@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use walrus_replication::{Member, SenderLimits, UptimeMs, Writer};
-use walrus_types::{NodeId, limits};
+use walrus_types::{Incarnation, NodeId, limits};
 
 use super::{Partition, roll::RollOrders};
 use crate::{clock::Clock, lease::Lease, peer::feed::Feeds};
@@ -23,6 +23,9 @@ const READ_BYTES_MAX: u64 = 1 << 20;
 const LAG_MAX_MS: u64 = 10_000;
 /// An idle member is told within this time what was committed.
 const COMMIT_IDLE_MS: u64 = 3;
+/// A life of a node to which there was no connection for so long cannot be reached. Who has just
+/// begun is there before that, and so is a connection that was only lost.
+const UNREACHED_AFTER_MS: u64 = 2_000;
 /// How long a tick may be waited for at most; one that is due sooner is woken for.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -53,6 +56,32 @@ pub struct Leading {
     connected: RwLock<HashMap<NodeId, Member>>,
     /// When the connection to a node ended that is not connected again.
     lost: RwLock<HashMap<NodeId, Instant>>,
+    missed: Mutex<Missed>,
+}
+
+/// Lives of nodes to which there is no connection, and since when.
+#[derive(Debug, Default)]
+struct Missed(HashMap<NodeId, (Incarnation, UptimeMs)>);
+
+impl Missed {
+    /// These are missed now; answers which of them have been for so long that they cannot be
+    /// reached.
+    fn look(
+        &mut self,
+        missed: impl Iterator<Item = (NodeId, Incarnation)>,
+        now: UptimeMs,
+    ) -> Vec<NodeId> {
+        let since = |(node, life)| match self.0.get(&node) {
+            Some((of, since)) if *of == life => (node, (life, *since)),
+            Some(_) | None => (node, (life, now)),
+        };
+        self.0 = missed.map(since).collect();
+        let is_long = |since: UptimeMs| now.since(since) >= UNREACHED_AFTER_MS;
+        let long = self.0.iter().filter(|(_, (_, since))| is_long(*since));
+        let mut unreached: Vec<NodeId> = long.map(|(node, _)| *node).collect();
+        unreached.sort_unstable();
+        unreached
+    }
 }
 
 /// The other end of a node's [`Leading`].
@@ -78,6 +107,7 @@ impl Leading {
             ticks,
             connected: RwLock::default(),
             lost: RwLock::default(),
+            missed: Mutex::default(),
         };
         (Arc::new(leading), OrderedTicks(ordered))
     }
@@ -113,6 +143,13 @@ impl Leading {
         lately.map(|(node, _)| *node).collect()
     }
 
+    /// Those of `others` that this node cannot reach (L16); to be asked now and then.
+    pub fn unreached(&self, others: impl Iterator<Item = (NodeId, Incarnation)>) -> Vec<NodeId> {
+        let connected = self.connected.read();
+        let missed = others.filter(|(node, _)| !connected.contains_key(node));
+        self.missed.lock().look(missed, self.clock.uptime())
+    }
+
     /// Has `partition` ticked at `at`. False when that cannot be now.
     pub(super) fn order_tick(&self, at: UptimeMs, partition: &Arc<Partition>) -> bool {
         self.ticks.try_send((at, Arc::downgrade(partition))).is_ok()
@@ -144,5 +181,25 @@ impl OrderedTicks {
                 () = tokio::time::sleep(wait.unwrap_or(IDLE)) => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_without_a_connection_for_a_while_cannot_be_reached() {
+        let mut missed = Missed::default();
+        let mut look = |lives: &[(i32, u64)], now| {
+            let lives = lives.iter().map(|(node, life)| (NodeId(*node), Incarnation(*life)));
+            missed.look(lives, UptimeMs(now))
+        };
+        assert_eq!(look(&[(2, 1), (3, 1)], 1000), []);
+        assert_eq!(look(&[(2, 1), (3, 1)], 2999), []);
+        assert_eq!(look(&[(2, 1), (3, 1)], 3000), [NodeId(2), NodeId(3)]);
+        // It was there in between, or is another one.
+        assert_eq!(look(&[(3, 2)], 3100), []);
+        assert_eq!(look(&[(2, 1), (3, 2)], 5100), [NodeId(3)]);
     }
 }
