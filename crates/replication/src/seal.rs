@@ -16,7 +16,8 @@
 //!   answered (L17).
 //! - The end has to be durable on `w` members before it is proposed (I7). Suffixes are copied
 //!   between fenced members. When fewer can be reached for [`NARROW_AFTER_MS`], it goes on with
-//!   all that can and say once more that they have it, and the decision says so (M4).
+//!   all that can and say once more that they have it, and the decision says so (M4). Who alone
+//!   has it and is gone loses its vote: with enough votes left what it had was not committed.
 //! - Rolls travel in commands of up to `CHANGES_PER_COMMAND_MAX`, the hottest first (M18). What
 //!   was proposed is proposed again unchanged until its outcome is known; another epoch ends the
 //!   seal of that segment (I5).
@@ -63,6 +64,9 @@ pub const COPY_AGAIN_MS: u64 = 100;
 
 /// How often a copy must have failed before its member counts as out of reach.
 pub const COPY_TRIES: u32 = 3;
+
+/// Who alone holds the greatest end and does not say so again for so long has no vote any more.
+pub const HOLDER_PATIENCE_MS: u64 = 5_000;
 
 /// A proposal of unknown outcome, or with a placement that was refused, is repeated after this.
 pub const PROPOSE_AGAIN_MS: u64 = 100;

@@ -30,6 +30,14 @@ fn the_chain_holds_whatever_happens() {
     println!("seeds {first} to {}: {seeds} worlds, {counts}", first + seeds - 1);
 }
 
+/// In these a member voted with the greatest end and then lost its disk for good.
+#[test]
+fn worlds_that_once_failed_hold() {
+    for seed in [10_006_359, 10_011_022] {
+        run(seed, false).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
 /// A world is its seed, and nothing else.
 #[test]
 fn a_seed_plays_the_same_world_every_time() {

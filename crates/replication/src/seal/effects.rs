@@ -139,6 +139,11 @@ pub enum Problem {
     NoMember,
     /// It went down uncleanly and does not count before all others have answered (L17).
     Unclean,
+    /// It had a vote, and what no other has, and then answered no more.
+    Gone {
+        /// The end that it said.
+        had: Offset,
+    },
     /// It has less than it said before: its disk forgets.
     Shrunk {
         /// The end that it said.
@@ -201,6 +206,7 @@ impl fmt::Display for Problem {
             Self::Error => f.write_str("it cannot read or flush"),
             Self::NoMember => f.write_str("it does not know the segment"),
             Self::Unclean => f.write_str("its machine went down uncleanly"),
+            Self::Gone { had } => write!(f, "no answer any more, it had all below {had}"),
             Self::Shrunk { had } => write!(f, "it has lost what it had below {had}"),
         }
     }

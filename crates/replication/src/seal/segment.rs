@@ -11,7 +11,8 @@
 use walrus_types::{NodeId, Offset, TimestampMs};
 
 use super::{
-    COPY_AGAIN_MS, COPY_PATIENCE_MS, COPY_TRIES, NARROW_AFTER_MS, PROPOSE_AGAIN_MS,
+    COPY_AGAIN_MS, COPY_PATIENCE_MS, COPY_TRIES, HOLDER_PATIENCE_MS, NARROW_AFTER_MS,
+    PROPOSE_AGAIN_MS,
     effects::{Blocked, Effect, Orphan, Outcome, Problem, Report, SealDecision},
 };
 use crate::{cursors::Member, planted, replica::Held, roll::UptimeMs};
@@ -133,7 +134,7 @@ impl SegmentSeal {
         };
         let had = match voter.said {
             Ok(held) => held.end,
-            Err(Problem::Shrunk { had }) => had,
+            Err(Problem::Shrunk { had } | Problem::Gone { had }) => had,
             Err(_) => base,
         };
         let (held, unclean) = match report {
@@ -266,6 +267,7 @@ impl SegmentSeal {
                 return None;
             }
             if !self.by_hand && !self.confirmed(end, now) {
+                self.miss_holders(end, now);
                 return None;
             }
         }
@@ -294,6 +296,23 @@ impl SegmentSeal {
         }
         let sure = self.sure_holders(end).len();
         sure == holders || (sure > 0 && now.since(since) >= NARROW_AFTER_MS)
+    }
+
+    /// Takes their votes from those that hold `end` and have not said so again for long: what
+    /// nobody has any more cannot be the end. The others decide if they are enough, for then they
+    /// have all that is committed (I4); else an operator hears who is missing.
+    fn miss_holders(&mut self, end: Offset, now: UptimeMs) {
+        if self.again_since.is_none_or(|since| now.since(since) < HOLDER_PATIENCE_MS) {
+            return;
+        }
+        for voter in &mut self.voters {
+            if voter.end() == Some(end) {
+                voter.said = Err(Problem::Gone { had: end });
+            }
+            // What failed was to copy from those.
+            voter.failures = 0;
+        }
+        self.ask_nobody_again();
     }
 
     fn ask_nobody_again(&mut self) {

@@ -281,6 +281,51 @@ fn who_alone_holds_the_end_is_asked_again_before_a_narrow_seal() {
 }
 
 #[test]
+fn who_alone_held_the_end_and_is_gone_for_good_holds_up_no_seal() {
+    // One vote is enough: what only member 2 had was not committed.
+    check(
+        2,
+        2,
+        &[
+            ("2 has 5", ""),
+            ("1 has 3", "copy 2>1 3..5"),
+            ("copy 1 fails", ""),
+            ("at 100", "copy 2>1 3..5"),
+            ("copy 1 fails", ""),
+            ("at 200", "copy 2>1 3..5"),
+            ("copy 1 fails", ""),
+            ("at 500", "ask 2"),
+            ("at 5499", "ask 2"),
+            ("at 5500", ""),
+            ("at 5501", "ask 1"),
+            ("1 has 3", "end 3 on 1, short"),
+        ],
+    );
+}
+
+#[test]
+fn who_is_gone_with_a_vote_that_is_needed_is_told_to_an_operator() {
+    let mut now = UptimeMs(0);
+    let (mut seal, _asked) = ForcedSeal::begin(fenced(), vec![orphan(1, 3, 2)], now);
+    play(&mut seal, &mut now, "2 has 5");
+    play(&mut seal, &mut now, "3 has 3");
+    play(&mut seal, &mut now, "copy 3 fails");
+    for ms in (50..7000).step_by(50) {
+        let effects = play(&mut seal, &mut now, &format!("at {ms}"));
+        if effects.iter().any(|effect| matches!(effect, Effect::CopySuffix { .. })) {
+            play(&mut seal, &mut now, "copy 3 fails");
+        }
+    }
+    let plan = seal.plan_unsafe(id(1), None).unwrap();
+    assert_eq!((plan.blocked.have, plan.end), (1, BASE.plus(3)));
+    let gone = (member(2), Problem::Gone { had: BASE.plus(5) });
+    assert!(plan.blocked.missing.contains(&gone), "{}", plan.blocked);
+    // It is back, and has what it had.
+    let effects = play(&mut seal, &mut now, "2 has 5");
+    assert_eq!(effects.iter().map(say).collect::<Vec<_>>(), ["copy 2>3 3..5"]);
+}
+
+#[test]
 fn an_empty_segment_needs_votes_but_no_holders() {
     check(3, 2, &[("2 has 0", ""), ("3 has 0", "end 0 on 2+3")]);
     check(2, 2, &[("2 has 0", "end 0 on 2"), ("sealed", "done")]);
