@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use walrus_metadata::{Metadata, NodeState};
 use walrus_raft::MetadataNode;
 use walrus_types::TopicPartition;
 
@@ -46,9 +47,17 @@ fn read(broker: &Broker) -> NodeFacts {
         segments: count(segments),
         open_segment_files: count(stats.open_files),
         raft: raft(&broker.raft, broker),
-        cluster: Some(ClusterFacts { size: 1, quorum: 1 }),
+        cluster: Some(cluster(broker, &metadata)),
         led: led(broker),
     }
+}
+
+fn cluster(broker: &Broker, metadata: &Metadata) -> ClusterFacts {
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let here = metadata.nodes().iter().filter(|(_, node)| node.state != NodeState::Removed);
+    let members = broker.raft.group().members();
+    let voters = members.iter().filter(|member| member.votes);
+    ClusterFacts { size: count(here.count()), quorum: count(voters.count() / 2 + 1) }
 }
 
 fn free_bytes(broker: &Broker) -> Option<u64> {

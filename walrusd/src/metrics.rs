@@ -53,6 +53,7 @@ struct Counters {
     fetched_bytes: AtomicU64,
     rolled: AtomicU64,
     roll_parked: Times,
+    cut: AtomicU64,
 }
 
 /// The names of [`Command`], at the places that [`text_place`] gives them.
@@ -122,6 +123,7 @@ impl Default for Metrics {
             fetched_bytes: AtomicU64::new(0),
             rolled: AtomicU64::new(0),
             roll_parked: Times::default(),
+            cut: AtomicU64::new(0),
         }))
     }
 }
@@ -183,6 +185,11 @@ impl Metrics {
     /// Appends waited so long for a roll: from its beginning to the first append in the successor.
     pub fn roll_parked(&self, parked: Duration) {
         self.0.roll_parked.record(parked);
+    }
+
+    /// A copy of a segment had a tail that is in no log, which is cut.
+    pub fn cut(&self) {
+        self.0.cut.fetch_add(1, Relaxed);
     }
 
     /// The text protocol was asked something.

@@ -82,8 +82,8 @@ pub fn run(config: Config) -> Result<()> {
 /// one may: it begins with what is on disk, as after a restart.
 async fn lives(config: Arc<Config>, begun: Instant) -> Result<()> {
     let mut signals = Signals::install().context("cannot take over signals")?;
-    let mut begun = begun;
-    while serve(&config, begun, &mut signals).await? == Ended::Fenced {
+    let (metrics, mut begun) = (Metrics::default(), begun);
+    while serve((&config, &metrics), begun, &mut signals).await? == Ended::Fenced {
         info!("this life of the node may write no more: it begins another");
         begun = Instant::now();
     }
@@ -99,7 +99,11 @@ enum Ended {
     Fenced,
 }
 
-async fn serve(config: &Arc<Config>, begun: Instant, signals: &mut Signals) -> Result<Ended> {
+async fn serve(
+    (config, metrics): (&Arc<Config>, &Metrics),
+    begun: Instant,
+    signals: &mut Signals,
+) -> Result<Ended> {
     let mut data_dir = DataDir::open(&config.node.data_dir, config.node.id, None)?;
     let doors = Doors::open(config).await?;
     info!(
@@ -110,8 +114,7 @@ async fn serve(config: &Arc<Config>, begun: Instant, signals: &mut Signals) -> R
         folder = %data_dir.path().display(),
         "starting"
     );
-    let (health, metrics, tasks) =
-        (Health::new("reading the log"), Metrics::default(), Tasks::default());
+    let (health, tasks) = (Health::new("reading the log"), Tasks::default());
     let hooks = config.node.test_hooks.then(|| tasks.clone());
     let admin = AdminServer::start(&config.admin, health.clone(), metrics.clone(), hooks)?;
 
@@ -122,7 +125,7 @@ async fn serve(config: &Arc<Config>, begun: Instant, signals: &mut Signals) -> R
     let clock = Clock::start();
     let ended = match open(&mut opening, clock, signals).await {
         Ok(ControlFlow::Continue(opened)) => {
-            let (broker, ordered) = assemble((config, metrics), clock, opened, &peers);
+            let (broker, ordered) = assemble((config, metrics.clone()), clock, opened, &peers);
             let running = Running { broker, ordered, data_dir, health, tasks, begun };
             running.serve(doors.clients, &peers, &admin, signals).await
         }
@@ -208,6 +211,7 @@ fn assemble(
         sources: Arc::new(Linked(Arc::clone(&links))),
         // Every topic is flushed before it is acknowledged: an unclean stop loses nothing.
         unclean_stop: false,
+        metrics: metrics.clone(),
     });
     let (rolls, ordered_rolls) = roll::orders();
     let ways = (rolls, Arc::clone(&feeds));

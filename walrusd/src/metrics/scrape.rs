@@ -52,6 +52,7 @@ impl Collector for Scrape {
         let mut page = Page(encoder);
         self.node(&mut page)?;
         self.clients(&mut page)?;
+        self.changes(&mut page)?;
         self.wal(&mut page)?;
         self.storage(&mut page)?;
         self.raft(&mut page)?;
@@ -221,6 +222,12 @@ impl Scrape {
         page.counter("walrus_produced_bytes", produced, counters.produced_bytes.load(Relaxed))?;
         let fetched = "Bytes of record batches that were handed to clients";
         page.counter("walrus_fetched_bytes", fetched, counters.fetched_bytes.load(Relaxed))?;
+        let held = "Bytes that requests under way hold in memory";
+        page.gauge("walrus_request_memory_bytes", held, self.facts.request_bytes)
+    }
+
+    fn changes(&self, page: &mut Page<'_>) -> fmt::Result {
+        let counters = &self.metrics.0;
         page.counter(
             "walrus_segments_rolled",
             "Segments that were sealed and followed by the next",
@@ -229,8 +236,11 @@ impl Scrape {
         let parked =
             "From the beginning of a roll to the first append in the successor, in seconds";
         page.latency("walrus_roll_parked_seconds", parked, &counters.roll_parked.read())?;
-        let held = "Bytes that requests under way hold in memory";
-        page.gauge("walrus_request_memory_bytes", held, self.facts.request_bytes)
+        page.counter(
+            "walrus_segments_cut",
+            "Copies of segments whose tails were in no log and were cut",
+            counters.cut.load(Relaxed),
+        )
     }
 
     fn wal(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -215,6 +215,7 @@ impl Replicas {
     async fn cut(&self, replica: &Arc<Replica>, end: Offset) {
         let segment = Arc::clone(replica.segment());
         info!(segment = %replica.id(), %end, "a tail that is in no log is cut");
+        self.metrics.cut();
         self.store_until_done(replica, "cut", move || {
             segment
                 .truncate(end, Box::new(|_durable_with_the_seal| {}))

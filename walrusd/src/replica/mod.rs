@@ -44,6 +44,8 @@ use walrus_types::{Epoch, Incarnation, Offset, SegmentId, TopicPartition};
 
 use self::{jobs::Jobs, open::Slot, repair::Ordered, segment::Replica};
 
+use crate::metrics::Metrics;
+
 pub use copy::{Linked, Sources};
 pub use open::OpenError;
 
@@ -71,6 +73,8 @@ pub struct Parts {
     pub sources: Arc<dyn Sources>,
     /// The machine went down uncleanly before this life: what was not flushed is gone (L17).
     pub unclean_stop: bool,
+    /// Where it is counted what was cut.
+    pub metrics: Metrics,
 }
 
 /// The segments that this node keeps and does not lead.
@@ -81,6 +85,7 @@ pub struct Replicas {
     incarnation: Incarnation,
     sources: Arc<dyn Sources>,
     unclean_stop: bool,
+    metrics: Metrics,
     /// Held for reading while a batch is judged and stored, and for writing while a fence is
     /// made: so the record of a fence stands behind everything that was accepted before it.
     fences: RwLock<Fences>,
@@ -104,7 +109,7 @@ impl Replicas {
     /// # Panics
     /// Outside of a runtime.
     pub fn open(parts: Parts) -> Arc<Self> {
-        let Parts { store, metadata, me, incarnation, sources, unclean_stop } = parts;
+        let Parts { store, metadata, me, incarnation, sources, unclean_stop, metrics } = parts;
         let fences = RwLock::new(fence::restore(&store));
         let replicas = Arc::new(Self {
             store,
@@ -113,6 +118,7 @@ impl Replicas {
             incarnation,
             sources,
             unclean_stop,
+            metrics,
             fences,
             fencing: AsyncMutex::default(),
             slots: RwLock::default(),

@@ -166,6 +166,7 @@ impl Slow {
             incarnation: Incarnation(1),
             sources: Arc::new(Reach(Arc::clone(&world.others))),
             unclean_stop: false,
+            metrics: Metrics::default(),
         });
         replicas.replica(segment(0, 1)).await.unwrap();
         Self { world, replicas, driver }

@@ -206,6 +206,7 @@ impl World {
             incarnation: self.metadata.node(me.node).unwrap().incarnation,
             sources: Arc::new(Reach(Arc::clone(&self.others))),
             unclean_stop: false,
+            metrics: Metrics::default(),
         });
         self.others.0.lock().insert(port(number), Arc::clone(&replicas));
         let back = Back::default();
