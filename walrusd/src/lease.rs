@@ -20,6 +20,8 @@ pub struct Lease {
     node: Mutex<NodeLease>,
     /// When the newest heartbeat that extended it was sent, in milliseconds of uptime.
     extended_ms: AtomicU64,
+    /// When the newest heartbeat was sent that a controller answered, in milliseconds of uptime.
+    heard_ms: AtomicU64,
     /// A copy for appends to partitions that nobody else stores: they ask for nothing else.
     is_fenced: AtomicBool,
     fenced: watch::Sender<bool>,
@@ -31,6 +33,7 @@ impl Lease {
         Self {
             node: Mutex::new(NodeLease::new(terms)),
             extended_ms: AtomicU64::new(0),
+            heard_ms: AtomicU64::new(0),
             is_fenced: AtomicBool::new(false),
             fenced: watch::Sender::new(false),
         }
@@ -38,6 +41,7 @@ impl Lease {
 
     /// The controller of Raft term `term` answered the heartbeat that was sent at `sent`.
     pub fn beat_answered(&self, term: u64, sent: UptimeMs, answer: Answer) {
+        self.heard(sent);
         match answer {
             Answer::Extended => {
                 self.node.lock().heartbeat_answered(term, sent);
@@ -67,6 +71,16 @@ impl Lease {
         let mut fenced = self.fenced.subscribe();
         // The sender is ours: waiting cannot fail while we are here.
         drop(fenced.wait_for(|fenced| *fenced).await);
+    }
+
+    /// The cluster was heard from at `at`.
+    pub fn heard(&self, at: UptimeMs) {
+        self.heard_ms.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    /// For how long no controller was heard, whatever it said.
+    pub fn unheard_ms(&self, now: UptimeMs) -> u64 {
+        now.since(UptimeMs(self.heard_ms.load(Ordering::Relaxed)))
     }
 
     /// For how long no controller has extended it.
@@ -100,6 +114,7 @@ mod tests {
         assert!(lease.may_append(&partition, UptimeMs(5)) && !lease.is_fenced());
         lease.beat_answered(1, UptimeMs(3), Answer::Withheld);
         assert!(lease.may_append(&partition, UptimeMs(5)));
+        assert_eq!((lease.silent_ms(UptimeMs(5)), lease.unheard_ms(UptimeMs(5))), (5, 2));
         lease.beat_answered(1, UptimeMs(4), Answer::Fenced);
         lease.beat_answered(2, UptimeMs(5), Answer::Extended);
         assert!(!lease.may_append(&partition, UptimeMs(6)) && lease.is_fenced());

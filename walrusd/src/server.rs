@@ -202,6 +202,8 @@ fn assemble(
     let writer = Writer { node: identity.node, incarnation: identity.incarnation };
     let links = Arc::clone(&peers.links);
     let (feeds, lease) = (Feeds::new(Arc::clone(&links)), Arc::new(Lease::new(Terms::default())));
+    // It has just registered.
+    lease.heard(clock.uptime());
     let controller = ControllerState::new(identity.node, clock);
     let replicas = Replicas::open(replica::Parts {
         store: store.clone(),

@@ -103,10 +103,11 @@ impl ControllerState {
         let Some(Reign { term, watch, in_touch_until }) = reign.as_mut() else {
             return self.no_controller();
         };
-        let answer = match watch.heartbeat(node, beat, now) {
-            Answer::Extended if now > *in_touch_until => Answer::Withheld,
-            answer => answer,
-        };
+        let answer = watch.heartbeat(node, beat, now);
+        if answer == Answer::Extended && now > *in_touch_until {
+            // It may have a successor: whoever asks is to look for that.
+            return self.no_controller();
+        }
         let Heard { silent, unreachable } = heard(watch, now);
         BeatReply {
             answer,

@@ -260,7 +260,7 @@ impl Partition {
     }
 
     /// Whether this life of the node may take appends now.
-    fn may_append(&self, core: &Core, now: UptimeMs) -> bool {
+    pub(super) fn may_append(&self, core: &Core, now: UptimeMs) -> bool {
         match &core.others {
             // Nobody else could seal it but this node's next life.
             None => !self.leading.lease.is_fenced(),

@@ -257,4 +257,18 @@ impl Partition {
         self.close_locked(&mut core, &AppendFailure::NotLeader);
         Some((leader.into_member(self.leading.writer), segment))
     }
+
+    /// This node hears of nobody, and somebody else may lead by now: where it has no lease, those
+    /// that wait are sent to look for the leader. What was appended stays. It may yet be committed,
+    /// and a producer that comes again is told where it is.
+    pub fn send_away(&self, now: UptimeMs) {
+        let mut core = self.core.lock();
+        if core.closed.is_some() || self.may_append(&core, now) {
+            return;
+        }
+        core.committed.fail(&AppendFailure::Overtaken);
+        for parked in core.parked.drain(..) {
+            drop(parked.answer.send(Err(AppendFailure::NotLeader)));
+        }
+    }
 }

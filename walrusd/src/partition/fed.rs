@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use tracing::{info, warn};
 use walrus_metadata::Metadata;
 use walrus_replication::{Member, ReplicaSegment};
 use walrus_storage::segment::Segment;
@@ -14,6 +15,7 @@ use walrus_types::TopicPartition;
 use super::Partition;
 use crate::{
     broker::Broker,
+    controller::cluster::is_alone,
     peer::{
         PeerIdentity,
         append::AnswerMessage,
@@ -26,6 +28,9 @@ use crate::{
 const PROBE_EVERY: Duration = Duration::from_millis(150);
 /// A controller that did not answer for so long is taken for silent.
 const SILENT_MS: u64 = 300;
+/// Where no controller was heard for so long, one that others hear has fenced this node: a lease
+/// with its margin lasts half of that.
+const CUT_OFF_MS: u64 = 2_000;
 
 /// The partitions of a broker, for as long as there is one.
 #[derive(Debug)]
@@ -83,11 +88,21 @@ impl OwnLead for Partitions {
     }
 }
 
+/// Whether this node is cut off from its cluster, as far as it can tell. Others may have fenced it
+/// without its knowledge, so what it knows of leaders may be old, and whoever goes by that would
+/// stay with it for as long as this lasts.
+pub fn is_cut_off(broker: &Broker) -> bool {
+    let unheard_ms = broker.lease.unheard_ms(broker.clock.uptime());
+    unheard_ms >= CUT_OFF_MS && !is_alone(&broker.metadata())
+}
+
 /// While no controller answers, asks the members of all segments that this node leads: their
-/// answers extend its leases then, of partitions that are idle as well (L6).
+/// answers extend its leases then, of partitions that are idle as well (L6). While nobody answers,
+/// sends clients away.
 pub async fn probe(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(PROBE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut was_cut_off = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -96,6 +111,21 @@ pub async fn probe(broker: Arc<Broker>) {
         if broker.lease.silent_ms(broker.clock.uptime()) >= SILENT_MS {
             broker.partitions().all().iter().for_each(Partition::probe);
         }
+        let now = broker.clock.uptime();
+        if is_alone(&broker.metadata()) {
+            // Who is alone hears itself; others may join it.
+            broker.lease.heard(now);
+        }
+        let cut_off = is_cut_off(&broker);
+        if cut_off {
+            broker.partitions().all().iter().for_each(|partition| partition.send_away(now));
+        }
+        match (was_cut_off, cut_off) {
+            (false, true) => warn!("no controller was heard of late: clients are sent away"),
+            (true, false) => info!("a controller is heard again"),
+            _ => {}
+        }
+        was_cut_off = cut_off;
     }
 }
 

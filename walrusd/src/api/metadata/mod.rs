@@ -28,6 +28,7 @@ use super::{Head, codes::Refusal, topics};
 use crate::{
     broker::Broker,
     net::{connection::Client, replies::Reply},
+    partition::fed::is_cut_off,
 };
 
 /// A node whose connection ended so lately is about to be fenced, or to be back.
@@ -60,6 +61,10 @@ pub async fn begin(
     head: Head,
     request: MetadataRequest,
 ) -> Reply {
+    if is_cut_off(broker) {
+        // It would be told of leaders that are none any more, and ask here again.
+        return Reply::Close;
+    }
     let wanted = wanted(&request, head.version);
     let mut not_made = BTreeMap::new();
     if let Some(wanted) = &wanted
