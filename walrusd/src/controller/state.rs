@@ -250,9 +250,14 @@ impl ControllerState {
         }
     }
 
-    /// Whom to fence now.
+    /// Whom to fence now. A controller that no majority answers is deaf, and the others are not
+    /// silent: its fences would wait, and hit nodes that are well when it is heard again. The watch
+    /// listens anew after such a gap.
     pub(super) fn tick(&self, now: UptimeMs) -> Vec<Fence> {
-        self.reign.lock().as_mut().map_or_else(Vec::new, |reign| reign.watch.tick(now))
+        match self.reign.lock().as_mut() {
+            Some(reign) if now <= reign.in_touch_until => reign.watch.tick(now),
+            _ => Vec::new(),
+        }
     }
 
     /// The process of that life is gone: its fence, if that is news.
@@ -395,8 +400,22 @@ mod tests {
             (201, 300, Answer::Extended),
         ] {
             state.in_touch_until(UptimeMs(until));
-            assert_eq!(state.heard(beat(2, 1), UptimeMs(at)).answer, answer);
+            let reply = state.heard(beat(2, 1), UptimeMs(at));
+            let is_controller = answer == Answer::Extended;
+            assert_eq!((reply.answer, reply.controller.is_some()), (answer, is_controller));
         }
+    }
+
+    #[test]
+    fn a_controller_that_was_deaf_fences_nobody_for_having_been_silent_meanwhile() {
+        let state = reigning(&fake::cluster(3, 1));
+        assert_eq!(state.tick(UptimeMs(1_000)), []);
+        assert_eq!(state.tick(UptimeMs(5_000)), [], "it has heard of no majority");
+        state.in_touch_until(UptimeMs(10_000));
+        assert_eq!(state.tick(UptimeMs(5_050)), [], "it listens anew");
+        assert_eq!(state.tick(UptimeMs(5_500)), []);
+        assert_eq!(state.tick(UptimeMs(6_000)), []);
+        assert_eq!(state.tick(UptimeMs(6_200)).len(), 3, "silent for a lease and a margin");
     }
 
     #[test]
