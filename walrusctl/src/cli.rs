@@ -177,6 +177,14 @@ pub enum Node {
         #[arg(long)]
         all: bool,
     },
+    /// Ask the node at the first endpoint whether it serves
+    ///
+    /// Exit status 0 when it does, 7 when it does not, 5 when it does not answer. It says nothing
+    /// of the others: what restarts a node, or sends clients to it, asks this.
+    #[command(after_help = "\
+Example:
+  walrusctl --endpoint node1:7071 --answer-timeout 3s node ready")]
+    Ready,
     /// Empty a node: it is given nothing new, and what it has goes to others
     ///
     /// It goes on serving. A drain holds until it is taken back, over restarts too.

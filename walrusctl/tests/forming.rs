@@ -53,6 +53,8 @@ fn a_node_that_waits_founds_or_joins_as_it_is_told() -> Result<()> {
 
     let (status, error) = ctl(&first, &["cluster", "status"])?;
     assert_eq!((status, &error["error"]["code"]), (Some(6), &"no_cluster".into()), "{error}");
+    let (status, told) = ctl(&first, &["node", "ready"])?;
+    assert_eq!((status, &told["state"]), (Some(7), &"starting".into()), "{told}");
     let (status, error) = ctl(&first, &["cluster", "bootstrap"])?;
     assert_eq!(status, Some(2), "nobody agreed: {error}");
     let (status, told) = ctl(&first, &["cluster", "bootstrap", "--yes", "--wait"])?;

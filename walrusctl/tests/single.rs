@@ -107,6 +107,7 @@ fn the_cluster_is_told_as_it_is() -> Result<()> {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
 
+    assert_eq!(world.json(&["node", "ready"], 0)["state"], "ready");
     let health = world.json(&["cluster", "health"], 0);
     assert_eq!(health["verdict"], "ok");
     let findings = health["findings"].as_array().context("a list")?;

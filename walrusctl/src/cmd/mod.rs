@@ -29,6 +29,7 @@ pub async fn run(command: Command, client: &Client, console: &Console) -> Result
     match command {
         Command::Cluster { verb } => cluster::run(verb, client, console).await,
         Command::Node { verb: Node::List { all } } => node::list(client, console, all).await,
+        Command::Node { verb: Node::Ready } => node::ready(client, console).await,
         Command::Node { verb } => node::change(verb, client, console).await,
         Command::Rollover(what) => rollover::run(what, client, console).await,
         Command::Segment { verb: Segment::Chain { partition, limit } } => {

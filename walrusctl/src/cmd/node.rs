@@ -3,6 +3,7 @@
 use walrus_admin::{
     Code,
     client::Client,
+    cluster::SelfStatus,
     node::{Change, ChangeAnswer, ChangeRequest, Holding, Node, NodeList, NodeState},
 };
 use walrus_types::NodeId;
@@ -25,6 +26,21 @@ pub(super) async fn list(client: &Client, console: &Console, all: bool) -> Resul
     let mut list: NodeList = client.get("/v1/nodes").await?;
     list.items.retain(|node| all || node.state != NodeState::Removed);
     console.show(&list, |list| table_of(list.items.iter()))
+}
+
+/// Tells whether the node at the first endpoint serves.
+///
+/// # Errors
+/// It does not, or does not answer.
+pub(super) async fn ready(client: &Client, console: &Console) -> Result<(), Failure> {
+    let at = &client.endpoints()[0];
+    let told: SelfStatus = client.get_at(at, "/v1/self").await?;
+    console.show(&told, |told| format!("{at} is {}\n", told.state))?;
+    if told.state == "ready" {
+        return Ok(());
+    }
+    let why = told.reason.unwrap_or(told.state);
+    Err(Failure::new(Exit::Unhealthy, format_args!("the node at {at} does not serve"), why))
 }
 
 /// Nodes as rows.
@@ -79,6 +95,7 @@ pub(super) async fn change(
     client.meet().await;
     match verb {
         cli::Node::List { all } => list(client, console, all).await,
+        cli::Node::Ready => ready(client, console).await,
         cli::Node::Drain(change) => drain(client, console, change).await,
         cli::Node::Undrain(change) => undrain(client, console, change).await,
         cli::Node::Remove { node, confirm, dry_run, follow } => {
