@@ -16,6 +16,7 @@ use walrus_wire::kafka_protocol::{
 };
 
 use crate::{
+    lab::{Host, Lab},
     node::{Addresses, Node, NodeSettings},
     raw::RawClient,
 };
@@ -28,6 +29,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Node>,
+}
+
+/// Where a cluster's data lies. It stays there after the test when `WALRUS_KEEP_DATA` is set.
+///
+/// # Errors
+/// When there is no place for it.
+#[expect(clippy::print_stdout, reason = "who keeps data wants to find it")]
+pub fn folder() -> Result<tempfile::TempDir> {
+    let keeps = std::env::var_os("WALRUS_KEEP_DATA").is_some();
+    let folder = tempfile::Builder::new().disable_cleanup(keeps).tempdir()?;
+    if keeps {
+        println!("data in {}", folder.path().display());
+    }
+    Ok(folder)
 }
 
 /// A file of settings that let several nodes share one small machine.
@@ -56,13 +71,48 @@ impl Cluster {
     /// # Errors
     /// When one of them does not serve; its log is in the error.
     pub fn start(folder: &Path, nodes: usize, settings: &NodeSettings) -> Result<Self> {
-        let addresses = Addresses::free(nodes)?;
+        let places = Addresses::free(nodes)?.into_iter().map(|addresses| (None, addresses));
+        Self::begin(folder, places.collect(), |_| settings.clone())
+    }
+
+    /// As [`Cluster::start`], with settings for each by its number.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_each(
+        folder: &Path,
+        nodes: usize,
+        settings: impl Fn(i32) -> NodeSettings,
+    ) -> Result<Self> {
+        let places = Addresses::free(nodes)?.into_iter().map(|addresses| (None, addresses));
+        Self::begin(folder, places.collect(), settings)
+    }
+
+    /// As [`Cluster::start`], with one node on each machine of a lab.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn across(lab: &Lab, folder: &Path, settings: &NodeSettings) -> Result<Self> {
+        let place = |host: &Host| (Some(host.clone()), host.addresses());
+        Self::begin(folder, lab.hosts().iter().map(place).collect(), |_| settings.clone())
+    }
+
+    fn begin(
+        folder: &Path,
+        places: Vec<(Option<Host>, Addresses)>,
+        settings: impl Fn(i32) -> NodeSettings,
+    ) -> Result<Self> {
         let small = small(folder)?;
-        let list: Vec<String> = addresses.iter().map(|at| at.peer.to_string()).collect();
-        let settings = settings.clone().flag("--config", small).flag("--peers", list.join(","));
-        let nodes = (1..).zip(addresses).map(|(id, addresses)| {
+        let list: Vec<String> = places.iter().map(|(_, at)| at.peer.to_string()).collect();
+        let list = list.join(",");
+        let nodes = (1..).zip(places).map(|(id, (host, addresses))| {
             let data_dir = folder.join(format!("n{id}"));
-            Node::new(id, &data_dir, addresses, settings.clone())
+            let settings = settings(id).flag("--config", &small).flag("--peers", &list);
+            let node = Node::new(id, &data_dir, addresses, settings);
+            match host {
+                Some(host) => node.on(host),
+                None => node,
+            }
         });
         let mut cluster = Self { nodes: nodes.collect() };
         for node in &mut cluster.nodes {
@@ -153,6 +203,17 @@ impl Cluster {
         nodes.sort();
         let (id, controller) = (answer.cluster_id.to_string(), answer.controller_id.0);
         Ok(Shown { id, controller, nodes })
+    }
+
+    /// The last lines that each node has logged, for whoever wonders why a test failed.
+    pub fn last_words(&self) -> String {
+        let last = |node: &Node| {
+            let log = node.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(30)..].join("\n");
+            format!("-- node {}:\n{last}\n", node.id())
+        };
+        self.nodes.iter().map(last).collect()
     }
 
     /// Who leads the metadata, as a node says that runs.

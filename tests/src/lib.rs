@@ -2,15 +2,20 @@
 //!
 //! [`Node`] is one `walrusd` on free ports and a folder of its own, ended by its process id when
 //! it is dropped; [`Cluster`] is several that know each other. [`load`] writes what is all
-//! accounted for, [`files`] looks at what lies on the disks, [`text`] speaks the text protocol.
-//! Nothing here talks to anything but loopback.
+//! accounted for, [`files`] looks at what lies on the disks, [`fault`] chooses whom something
+//! happens to, [`reach`] counts what it brought about, [`text`] speaks the text protocol. [`lab`]
+//! gives each node a machine of its own, as far as the network goes. Nothing here talks to
+//! anything but loopback and the namespaces that it made.
 
 mod cluster;
+pub mod fault;
 pub mod files;
+pub mod lab;
 pub mod load;
 mod node;
 pub mod raw;
+pub mod reach;
 pub mod text;
 
-pub use cluster::{Cluster, Shown};
-pub use node::{Addresses, Node, NodeSettings};
+pub use cluster::{Cluster, Shown, folder};
+pub use node::{Addresses, Node, NodeSettings, program};

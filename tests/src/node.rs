@@ -1,17 +1,23 @@
 //! One `walrusd` as a child process.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::OnceLock,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use walrus_load::client::Cluster;
+
+use crate::lab::Host;
 
 /// How long a node may take to serve.
 const READY_MAX: Duration = Duration::from_secs(30);
@@ -23,6 +29,8 @@ pub struct NodeSettings {
     pub env: Vec<(String, String)>,
     /// Further flags.
     pub flags: Vec<String>,
+    /// A program that becomes the node: it is given the node's command line.
+    pub through: Option<PathBuf>,
 }
 
 impl NodeSettings {
@@ -78,7 +86,13 @@ pub struct Node {
     data_dir: PathBuf,
     settings: NodeSettings,
     addresses: Addresses,
+    /// The machine that it runs on; `None` is this one.
+    host: Option<Host>,
     child: Option<Child>,
+    /// Whether it was stopped where it is.
+    frozen: AtomicBool,
+    /// What its earlier processes had counted when they were ended.
+    counted: BTreeMap<String, u64>,
 }
 
 impl Node {
@@ -95,7 +109,23 @@ impl Node {
 
     /// A node that does not run yet.
     pub fn new(id: i32, data_dir: &Path, addresses: Addresses, settings: NodeSettings) -> Self {
-        Self { id, data_dir: data_dir.into(), settings, addresses, child: None }
+        Self {
+            id,
+            data_dir: data_dir.into(),
+            settings,
+            addresses,
+            host: None,
+            child: None,
+            frozen: AtomicBool::new(false),
+            counted: BTreeMap::new(),
+        }
+    }
+
+    /// The same on a machine of a lab.
+    #[must_use]
+    pub fn on(mut self, host: Host) -> Self {
+        self.host = Some(host);
+        self
     }
 
     /// Its number.
@@ -122,13 +152,22 @@ impl Node {
         }
         let Addresses { client, peer, admin } = self.addresses;
         let log = File::options().create(true).append(true).open(self.log_path())?;
-        let child = Command::new(walrusd()?)
+        let walrusd = program("walrusd")?;
+        let first = self.settings.through.as_ref().unwrap_or(&walrusd);
+        let mut command = match &self.host {
+            Some(host) => host.command(first),
+            None => Command::new(first),
+        };
+        if self.settings.through.is_some() {
+            command.arg(&walrusd);
+        }
+        let child = command
             .args(["--node-id", &self.id.to_string()])
             .arg("--data-dir")
             .arg(&self.data_dir)
-            .args(["--client-host", "127.0.0.1", "--client-port", &client.port().to_string()])
-            .args(["--raft-host", "127.0.0.1", "--raft-port", &peer.port().to_string()])
-            .args(["--admin-port", &admin.port().to_string()])
+            .args(listening("client", client))
+            .args(listening("raft", peer))
+            .args(listening("admin", admin))
             .args(&self.settings.flags)
             .envs(self.settings.env.iter().cloned())
             .stdin(Stdio::null())
@@ -176,6 +215,7 @@ impl Node {
     /// # Errors
     /// When it was not running.
     pub fn kill(&mut self) -> Result<()> {
+        self.keep_counts();
         let child = self.child()?;
         child.kill()?;
         child.wait()?;
@@ -188,6 +228,7 @@ impl Node {
     /// # Errors
     /// When it does not end within half a minute.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
+        self.keep_counts();
         self.signal("TERM")?;
         self.ended()
     }
@@ -197,6 +238,7 @@ impl Node {
     /// # Errors
     /// When it is not running.
     pub fn freeze(&self) -> Result<()> {
+        self.frozen.store(true, Ordering::Relaxed);
         self.signal("STOP")
     }
 
@@ -205,7 +247,9 @@ impl Node {
     /// # Errors
     /// When it is not running.
     pub fn thaw(&self) -> Result<()> {
-        self.signal("CONT")
+        self.signal("CONT")?;
+        self.frozen.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     fn signal(&self, signal: &str) -> Result<()> {
@@ -283,6 +327,41 @@ impl Node {
         Ok((status.context("not HTTP")?, body.to_owned()))
     }
 
+    /// One of the numbers that it tells to Prometheus, without labels.
+    ///
+    /// # Errors
+    /// When it does not answer, or has no such number.
+    pub fn metric(&self, name: &str) -> Result<u64> {
+        let (_, page) = self.admin_get("/metrics")?;
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let number = line.with_context(|| format!("node {} tells no {name}", self.id))?;
+        number.trim().parse().with_context(|| format!("{name} {number}"))
+    }
+
+    /// A counter, with what its earlier processes had counted.
+    ///
+    /// # Errors
+    /// As [`Node::metric`].
+    pub fn counted(&self, name: &str) -> Result<u64> {
+        Ok(self.metric(name)? + self.counted.get(name).copied().unwrap_or(0))
+    }
+
+    /// Keeps what a process has counted that is about to end.
+    fn keep_counts(&mut self) {
+        if self.frozen.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let Ok((_, page)) = self.admin_get("/metrics") else { return };
+        for line in page.lines() {
+            if let Some((name, number)) = line.split_once(' ')
+                && name.ends_with("_total")
+                && let Ok(number) = number.trim().parse::<u64>()
+            {
+                *self.counted.entry(name.to_owned()).or_default() += number;
+            }
+        }
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
@@ -303,28 +382,44 @@ impl Drop for Node {
     }
 }
 
-/// The program: `WALRUSD`, or built once from this checkout in the profile of the test.
-fn walrusd() -> Result<PathBuf> {
-    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| build().map_err(|why| format!("{why:#}")));
-    built.clone().map_err(anyhow::Error::msg)
+/// The flags of a port.
+fn listening(port: &str, at: SocketAddr) -> [String; 4] {
+    let (host, number) = (at.ip().to_string(), at.port().to_string());
+    [format!("--{port}-host"), host, format!("--{port}-port"), number]
 }
 
-fn build() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("WALRUSD") {
+/// A program of this checkout: where its name in capitals says (`WALRUSD`), or built once in the
+/// profile of the test.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn program(name: &str) -> Result<PathBuf> {
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    // Whoever panicked has put in nothing.
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = built.get(name) {
+        return Ok(path.clone());
+    }
+    let path = build(name)?;
+    built.insert(name.to_owned(), path.clone());
+    Ok(path)
+}
+
+fn build(name: &str) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(name.to_uppercase()) {
         return Ok(path.into());
     }
     let test = std::env::current_exe()?;
     // …/<profile>/deps/<test>: the programs lie beside `deps`.
     let profile = test.parent().and_then(Path::parent).context("a test has a target folder")?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--locked", "-p", "walrusd", "--bin", "walrusd"]);
+    cargo.args(["build", "--quiet", "--locked", "-p", name, "--bin", name]);
     if profile.file_name().is_some_and(|name| name == "release") {
         cargo.arg("--release");
     }
     let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
     if !status.success() {
-        bail!("walrusd cannot be built");
+        bail!("{name} cannot be built");
     }
-    Ok(profile.join("walrusd"))
+    Ok(profile.join(name))
 }
