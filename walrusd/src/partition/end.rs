@@ -239,9 +239,7 @@ impl Partition {
         };
         core.flushed.fail(stored);
         core.committed.fail(stored);
-        for parked in core.parked.drain(..) {
-            drop(parked.answer.send(Err(failure.clone())));
-        }
+        refuse_parked(core, failure);
         core.watchers.wake();
     }
 
@@ -267,8 +265,15 @@ impl Partition {
             return;
         }
         core.committed.fail(&AppendFailure::Overtaken);
-        for parked in core.parked.drain(..) {
-            drop(parked.answer.send(Err(AppendFailure::NotLeader)));
-        }
+        refuse_parked(&mut core, &AppendFailure::NotLeader);
+    }
+}
+
+/// Nothing of what is parked was stored, and the decider forgets it as well.
+fn refuse_parked(core: &mut Core, failure: &AppendFailure) {
+    while let Some(parked) = core.parked.pop_front() {
+        core.leader.parked_gone();
+        // A client that went no longer waits.
+        drop(parked.answer.send(Err(failure.clone())));
     }
 }
