@@ -1,6 +1,9 @@
 //! The real `walrusctl` against three real nodes.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -35,6 +38,12 @@ fn a_node_is_emptied_brought_back_and_taken_out() -> Result<()> {
     for topic in ["a", "b", "c", "d", "e", "f"] {
         let answer = client.ask(format!("REGISTER {topic}").as_bytes())?;
         ensure!(answer == b"OK", "{topic}: {}", String::from_utf8_lossy(&answer));
+    }
+
+    // Node 2 hears of the last one a moment later.
+    let began = Instant::now();
+    while let Err(why) = ctl(&cluster, 2, &["segment", "chain", "f/0"]) {
+        ensure!(began.elapsed() < Duration::from_secs(20), "{why}");
     }
 
     // Each partition is rolled by whoever leads it, whichever node is asked.
