@@ -52,6 +52,11 @@ fn a_partition_whose_quorum_is_gone_is_sealed_when_an_operator_gives_up_what_is_
     let folder = tempfile::tempdir()?;
     let mut cluster = Cluster::start(folder.path(), 5, &NodeSettings::default())?;
     shown(&cluster, 1, &["cluster", "health", "--wait", "--timeout", "1m"])?;
+    // Without two of five the others still agree on metadata.
+    let began = Instant::now();
+    while shown(&cluster, 1, &["raft", "status"])?["voters"] != 5 {
+        ensure!(began.elapsed() < SOON, "not all of them vote");
+    }
     let mut client = TextClient::connect(cluster.node(1).client_address())?;
     ensure!(client.ask(b"REGISTER t")? == b"OK", "no topic");
     // It may have begun narrow, with those that were known to be there.
