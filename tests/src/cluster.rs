@@ -25,6 +25,9 @@ use crate::{
 /// the test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// As many nodes as this vote on metadata.
+const VOTERS_MAX: usize = 5;
+
 /// The nodes, numbered from 1.
 #[derive(Debug)]
 pub struct Cluster {
@@ -122,6 +125,7 @@ impl Cluster {
             node.wait_ready()?;
         }
         cluster.wait_until_all_are_shown()?;
+        cluster.wait_until_all_vote()?;
         Ok(cluster)
     }
 
@@ -263,6 +267,25 @@ impl Cluster {
     ///
     /// # Errors
     /// When that does not come; what each node shows is in the error.
+    pub fn wait_until_all_vote(&self) -> Result<()> {
+        let wanted = self.nodes.len().min(VOTERS_MAX);
+        let began = Instant::now();
+        loop {
+            let (_status, body) = self.nodes[0].admin_get("/v1/cluster")?;
+            let cluster: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+            let voters = cluster["group"]["voters"].as_u64();
+            if voters == Some(u64::try_from(wanted)?) {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < PATIENCE, "{voters:?} vote, not {wanted}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until every node that runs shows all of them.
+    ///
+    /// # Errors
+    /// When that does not come.
     pub fn wait_until_all_are_shown(&self) -> Result<()> {
         let running: Vec<i32> =
             self.nodes.iter().filter(|node| node.is_running()).map(Node::id).collect();

@@ -243,6 +243,7 @@ impl World {
             applied: u64::try_from(node.memory.applied).unwrap(),
             flush_age_ms: stuck.map_or(0, |(since, _)| self.now - since),
             unreachable: Vec::new(),
+            is_leaving: false,
         };
         let (to, sent) = (self.nodes[ruler].id, self.clock(at));
         self.send(at, to, Body::Beat { beat, sent });

@@ -77,6 +77,7 @@ mod tests {
             applied: 300,
             flush_age_ms: 2,
             unreachable: vec![NodeId(3)],
+            is_leaving: true,
         };
         let request = BeatRequest { node: NodeId(2), beat };
         let bytes = encode(&request);

@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -51,6 +54,8 @@ pub struct ControllerState {
     blocked: Mutex<BTreeMap<SegmentId, UnsafePlan>>,
     /// What an operator has agreed to, until the seal takes it.
     agreed: Mutex<BTreeMap<SegmentId, Agreed>>,
+    /// Whether this node is about to stop.
+    leaves: AtomicBool,
 }
 
 /// A plan that an operator has agreed to, and who waits to hear whether it is carried out.
@@ -83,7 +88,18 @@ impl ControllerState {
             bell: Notify::new(),
             blocked: Mutex::default(),
             agreed: Mutex::default(),
+            leaves: AtomicBool::new(false),
         })
+    }
+
+    /// This node is about to stop: its heartbeats say so from now on, and nobody gives it leases.
+    pub fn leave(&self) {
+        self.leaves.store(true, Ordering::Release);
+    }
+
+    /// Whether this node is about to stop.
+    pub fn is_leaving(&self) -> bool {
+        self.leaves.load(Ordering::Acquire)
     }
 
     /// The answer to a heartbeat.
@@ -312,9 +328,13 @@ impl ControllerState {
     }
 }
 
-/// What a watch knows of those that are not as they should be.
+/// What a watch knows of those that are not as they should be. One that is about to stop is silent
+/// in a moment: it is told as such, so that nobody gives it a lease.
 fn heard(watch: &Watch, now: UptimeMs) -> Heard {
-    let silent = |node| watch.silent_ms(node, now).map(|ms| (node, ms));
+    let silent = |node| {
+        let leaves = watch.last_beat(node).is_some_and(|beat| beat.is_leaving);
+        watch.silent_ms(node, now).or(leaves.then_some(0)).map(|ms| (node, ms))
+    };
     let unreachable = |node| {
         let beat = watch.last_beat(node).filter(|beat| !beat.unreachable.is_empty())?;
         Some((node, beat.unreachable.clone()))
@@ -416,6 +436,20 @@ mod tests {
         assert_eq!(state.tick(UptimeMs(5_500)), []);
         assert_eq!(state.tick(UptimeMs(6_000)), []);
         assert_eq!(state.tick(UptimeMs(6_200)).len(), 3, "silent for a lease and a margin");
+    }
+
+    #[test]
+    fn a_node_that_is_about_to_stop_is_told_as_silent_and_keeps_its_lease() {
+        let state = reigning(&fake::cluster(3, 1));
+        state.in_touch_until(UptimeMs(1_000));
+        let mut leaving = beat(2, 1);
+        leaving.beat.is_leaving = true;
+        assert_eq!(state.heard(leaving, UptimeMs(10)).answer, Answer::Extended);
+        let told = state.heard(beat(3, 1), UptimeMs(10)).silent;
+        assert!(told.contains(&(NodeId(2), 0)), "others are told {told:?}");
+        state.heard(beat(2, 1), UptimeMs(20));
+        let told = state.heard(beat(3, 1), UptimeMs(20)).silent;
+        assert!(told.iter().all(|(node, _)| *node != NodeId(2)), "others are told {told:?}");
     }
 
     #[test]

@@ -209,6 +209,7 @@ impl Cluster for World {
             unreachable: broker
                 .leading()
                 .unreached(others.map(|(id, node)| (*id, node.incarnation))),
+            is_leaving: broker.controller.is_leaving(),
         };
         let body = messages::encode(&BeatRequest { node: broker.identity.node, beat });
         if StorageId::from(leader) == broker.identity.storage {

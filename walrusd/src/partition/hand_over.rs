@@ -8,8 +8,7 @@ use tracing::{info, warn};
 use walrus_metadata::{Leader, Metadata, Open, Placement};
 use walrus_replication::RollReason;
 
-use super::Partition;
-use crate::broker::Broker;
+use crate::{broker::Broker, controller::cluster::is_alone};
 
 /// How often it is looked whether all are given.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -17,46 +16,54 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Every node that is well has heard of a change of the metadata after this: three heartbeats of
 /// the metadata group.
 pub const HEARD_OF: Duration = Duration::from_millis(150);
+/// Every node knows after this that another one is about to stop: a heartbeat to the controller,
+/// one from it, and half of one for their ways. Until then leases may still come here.
+const LEAVING_HEARD_OF: Duration = Duration::from_millis(250);
 
-/// Rolls every partition that this node leads to another member that serves, and waits until that
-/// is done, `limit` at most. Partitions that nobody else stores stay.
+/// Rolls every partition that this node leads to another member that serves, those too that are
+/// given to it meanwhile, until nobody gives it any; `limit` at most. Partitions that nobody else
+/// stores stay.
 pub async fn hand_over(broker: &Arc<Broker>, limit: Duration) {
-    let until = Instant::now() + limit;
+    if is_alone(&broker.metadata()) {
+        return;
+    }
+    let began = Instant::now();
+    broker.controller.leave();
     let _held = broker.queues.hold(broker).await;
-    let metadata = broker.metadata();
-    let (mut turn, mut left) = (0, Vec::new());
-    for partition in broker.partitions().all() {
-        let chain = metadata.partition(partition.id());
-        let open = chain.map(|chain| chain.open()).filter(|open| open.leader == broker.leader());
-        let Some(open) = open else { continue };
-        if let Some(to) = to_another(&metadata, open, turn) {
-            turn += 1;
-            let epoch = open.key.epoch;
-            let why = (RollReason::Drain, to);
-            if partition.begin_roll_to(epoch, why, broker.clock.uptime()) || partition.is_rolling()
-            {
-                left.push((partition, epoch));
-            }
+    let (mut handed, mut turn) = (0, 0);
+    let left = loop {
+        let (left, begun) = roll_away(broker, &mut turn);
+        handed += begun;
+        if (left == 0 && began.elapsed() >= LEAVING_HEARD_OF) || began.elapsed() >= limit {
+            break left;
         }
-    }
-    let all = left.len();
-    while !left.is_empty() && Instant::now() < until {
         tokio::time::sleep(LOOK_AGAIN).await;
-        left.retain(|(partition, epoch)| leads(partition, *epoch));
-    }
-    if all > 0 {
-        // Nodes that have not heard of it yet still ask here, and are told that it is elsewhere.
-        tokio::time::sleep(HEARD_OF).await;
-    }
-    if left.is_empty() {
-        info!(leases = all, "every lease was handed over");
+    };
+    if left == 0 {
+        info!(leases = handed, "every lease was handed over");
     } else {
-        warn!(leases = all, left = left.len(), "not every lease was handed over in time");
+        warn!(leases = handed, left, "not every lease was handed over in time");
     }
 }
 
-fn leads(partition: &Partition, epoch: walrus_types::Epoch) -> bool {
-    partition.marks().epoch == epoch && !partition.is_closed()
+/// Begins to roll what this node leads and another member can lead. How many leases there are of
+/// those, and how many rolls were begun.
+fn roll_away(broker: &Arc<Broker>, turn: &mut usize) -> (usize, usize) {
+    let metadata = broker.metadata();
+    let (mut left, mut begun) = (0, 0);
+    for partition in broker.partitions().all() {
+        let chain = metadata.partition(partition.id());
+        let open = chain.map(|chain| chain.open()).filter(|open| open.leader == broker.leader());
+        let Some(open) = open.filter(|_| !partition.is_closed()) else { continue };
+        let Some(to) = to_another(&metadata, open, *turn) else { continue };
+        left += 1;
+        let why = (RollReason::Drain, to);
+        if partition.begin_roll_to(open.key.epoch, why, broker.clock.uptime()) {
+            *turn += 1;
+            begun += 1;
+        }
+    }
+    (left, begun)
 }
 
 /// The open segment's place, but led by another member: the `turn`-th of those that serve.

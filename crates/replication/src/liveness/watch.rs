@@ -19,6 +19,8 @@ pub struct Beat {
     pub flush_age_ms: u64,
     /// Whom it cannot reach (L16).
     pub unreachable: Vec<NodeId>,
+    /// It is about to stop: it gives its leases away and wants no others.
+    pub is_leaving: bool,
 }
 
 /// What a heartbeat is answered.
@@ -88,7 +90,13 @@ struct Seen {
 
 impl Seen {
     const fn new(incarnation: Incarnation, state: State, now: UptimeMs) -> Self {
-        let beat = Beat { incarnation, applied: 0, flush_age_ms: 0, unreachable: Vec::new() };
+        let beat = Beat {
+            incarnation,
+            applied: 0,
+            flush_age_ms: 0,
+            unreachable: Vec::new(),
+            is_leaving: false,
+        };
         Self { incarnation, state, heard: now, beat, fences: 0, fenced_at: None }
     }
 
