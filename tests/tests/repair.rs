@@ -98,6 +98,7 @@ fn what_one_node_had_alone_is_copied_to_those_that_join_and_outlives_its_disk() 
     cluster.node_mut(1).kill()?;
     std::fs::remove_dir_all(cluster.node(1).data_dir())?;
     load.goes_on("after the first node was lost with its disk")?;
+    take(&cluster, 2, 7..20)?;
     let (history, topics) = load.stop()?;
     let verdict = read(&at(&cluster, &[2, 3]), &topics, &history)?;
     ensure!(verdict.acked > 4_000 && verdict.unknown == 0, "{verdict:#?}");
