@@ -206,7 +206,15 @@ impl Group {
         if known.votes {
             self.change(ChangeMembers::RemoveVoters([member].into())).await?;
         }
-        self.change(ChangeMembers::RemoveNodes([member].into())).await
+        match self.change(ChangeMembers::RemoveNodes([member].into())).await {
+            // Somebody else took it out meanwhile.
+            Err(MembershipError::Refused(_)) if !self.has(member) => Ok(()),
+            changed => changed,
+        }
+    }
+
+    fn has(&self, member: RaftId) -> bool {
+        self.members().iter().any(|known| known.id == member)
     }
 
     /// Asks a voter to lead. Only where this member leads; it may take a moment, or not happen.
@@ -225,15 +233,26 @@ impl Group {
         asked.map_err(|fatal| MembershipError::Unknown(fatal.to_string()))
     }
 
+    /// Makes a change, which may be made twice without harm: after those that are under way.
     async fn change(&self, change: ChangeMembers<RaftId, RaftPeer>) -> Result<(), MembershipError> {
-        match self.raft.change_membership(change, true).await {
-            Ok(_response) => Ok(()),
-            Err(error) => Err(match refused(error) {
-                NotProposed::NotLeader => MembershipError::NotLeader,
-                NotProposed::Full | NotProposed::TooLarge { .. } => MembershipError::UnderWay,
-                NotProposed::Refused(why) => MembershipError::Refused(why),
-                NotProposed::Unknown => MembershipError::Unknown("it was not confirmed".into()),
-            }),
+        let until = self.proposer.deadline();
+        loop {
+            let Err(error) = self.raft.change_membership(change.clone(), true).await else {
+                return Ok(());
+            };
+            match refused(error) {
+                NotProposed::NotLeader => return Err(MembershipError::NotLeader),
+                NotProposed::Refused(why) => return Err(MembershipError::Refused(why)),
+                NotProposed::Unknown => {
+                    return Err(MembershipError::Unknown("it was not confirmed".into()));
+                }
+                NotProposed::Full | NotProposed::TooLarge { .. } => {
+                    if Instant::now() + LOOK_AGAIN >= until {
+                        return Err(MembershipError::UnderWay);
+                    }
+                    sleep(LOOK_AGAIN).await;
+                }
+            }
         }
     }
 }
@@ -255,13 +274,12 @@ pub(crate) async fn admit_here(
 fn refused(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> NotProposed {
     match error {
         RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => NotProposed::NotLeader,
-        RaftError::APIError(ClientWriteError::ChangeMembershipError(
-            ChangeMembershipError::InProgress(_),
-        )) => NotProposed::Full,
+        // A change goes in two steps, and another one came before this or between the two.
+        RaftError::APIError(
+            ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_))
+            | ClientWriteError::PreconditionFailed(_),
+        ) => NotProposed::Full,
         RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => {
-            NotProposed::Refused(error.to_string())
-        }
-        RaftError::APIError(ClientWriteError::PreconditionFailed(error)) => {
             NotProposed::Refused(error.to_string())
         }
         RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) | RaftError::Fatal(_) => {

@@ -160,6 +160,23 @@ fn the_lead_is_handed_over_and_a_member_is_let_go() {
 }
 
 #[test]
+fn changes_of_members_that_meet_are_made_one_after_the_other() {
+    let group = Group::of(5, quick());
+    group.life(1).propose(&register(1)).unwrap();
+    let leader = group.leader().unwrap();
+    let mut others = (1..=5).filter(|member| *member != leader);
+    let (first, second) = (others.next().unwrap(), others.next().unwrap());
+    let life = group.life(leader);
+    let members = life.node.group();
+    // Each change is two entries, and these fall between each other's.
+    let made = life.runtime.block_on(async {
+        tokio::join!(members.expel(id(first)), members.expel(id(first)), members.expel(id(second)),)
+    });
+    assert_eq!(made, (Ok(()), Ok(()), Ok(())));
+    assert_eq!(members.members().len(), 3);
+}
+
+#[test]
 fn five_members_vote_and_a_sixth_listens() {
     let mut group = Group::of(u32::try_from(VOTERS_MAX).unwrap(), quick());
     group.life(1).propose(&register(1)).unwrap();
