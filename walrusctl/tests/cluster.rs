@@ -82,3 +82,36 @@ fn a_node_is_emptied_brought_back_and_taken_out() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_cursor_goes_where_its_coordinator_goes_and_comes_back_as_it_was_left() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let cluster = Cluster::start(folder.path(), 3, &NodeSettings::default())?;
+    ctl(&cluster, 1, &["cluster", "health", "--wait", "--timeout", "1m"])?;
+    let mut client = TextClient::connect(cluster.node(1).client_address())?;
+    ensure!(client.ask(b"REGISTER jobs")? == b"OK");
+    for entry in 0..40 {
+        ensure!(client.ask(format!("PUT jobs {entry}").as_bytes())? == b"OK");
+    }
+    let mut next = 0;
+    // Every node has the cursor more than once in one life: all others are drained in turn.
+    for keeper in [1, 2, 3, 1, 2, 3] {
+        let others: Vec<String> =
+            (1..=3).filter(|id| *id != keeper).map(|id: i32| id.to_string()).collect();
+        for other in &others {
+            ctl(&cluster, keeper, &["node", "drain", other, "--yes", "--wait", "--timeout", "1m"])?;
+        }
+        for through in [1, 2, 3] {
+            let mut client = TextClient::connect(cluster.node(through).client_address())?;
+            for _ in 0..2 {
+                let answer = String::from_utf8(client.ask(b"GET jobs")?)?;
+                ensure!(answer == format!("OK {next}"), "{answer} in the place of {next}");
+                next += 1;
+            }
+        }
+        for other in &others {
+            ctl(&cluster, keeper, &["node", "undrain", other, "--yes", "--wait"])?;
+        }
+    }
+    Ok(())
+}
