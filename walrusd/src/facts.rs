@@ -91,7 +91,7 @@ fn led(broker: &Broker) -> Vec<PartitionFacts> {
         Some(PartitionFacts {
             topic: topic.name.to_string(),
             partition: index,
-            in_sync: u64::try_from(live).unwrap_or(0),
+            in_sync: u64::try_from(partition.in_sync().len().min(live)).unwrap_or(0),
             has_min_in_sync: live >= min_insync,
         })
     });

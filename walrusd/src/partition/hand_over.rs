@@ -13,9 +13,6 @@ use crate::{broker::Broker, controller::cluster::is_alone};
 /// How often it is looked whether all are given.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Every node that is well has heard of a change of the metadata after this: three heartbeats of
-/// the metadata group.
-pub const HEARD_OF: Duration = Duration::from_millis(150);
 /// Every node knows after this that another one is about to stop: a heartbeat to the controller,
 /// one from it, and half of one for their ways. Until then leases may still come here.
 const LEAVING_HEARD_OF: Duration = Duration::from_millis(250);

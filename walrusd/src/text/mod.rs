@@ -24,14 +24,17 @@ use self::{
 use crate::{
     api::topics,
     broker::{Broker, TopicView},
+    controller::cluster::is_alone,
     net::{
         connection::Client,
         replies::{Frames, Reply},
     },
-    partition::hand_over::HEARD_OF,
     topic_config::ROLLOVER_LEADER,
 };
 
+/// Every node that is well has heard of a change of the metadata after this: three heartbeats of
+/// the metadata group.
+const HEARD_OF: Duration = Duration::from_millis(150);
 /// How long a GET may look for the node that has its cursor.
 const GET_MAX: Duration = Duration::from_secs(15);
 
@@ -68,7 +71,7 @@ async fn topic_named(broker: &Broker, name: &str) -> Option<TopicView> {
     let until = Instant::now() + HEARD_OF;
     loop {
         let found = broker.topic_by_name(name);
-        if found.is_some() || Instant::now() >= until {
+        if found.is_some() || is_alone(&broker.metadata()) || Instant::now() >= until {
             return found;
         }
         wait_for_change(broker).await;
