@@ -15,4 +15,4 @@ pub use ids::{
     ClusterId, Incarnation, NodeId, ParseIdError, PartitionIndex, SegmentId, StorageId, TopicId,
     TopicPartition,
 };
-pub use offset::{Epoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+pub use offset::{Epoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, UptimeMs};

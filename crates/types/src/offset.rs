@@ -139,6 +139,19 @@ impl fmt::Display for TimestampMs {
     }
 }
 
+/// Milliseconds by a clock that never goes back, from an origin of the shell's choosing.
+/// Wall-clock time would let a step of the clock roll every segment of a node at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct UptimeMs(pub u64);
+
+impl UptimeMs {
+    /// How long ago `earlier` was; zero when it was not.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
