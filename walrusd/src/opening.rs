@@ -293,6 +293,7 @@ fn store_settings(config: &StorageConfig) -> StoreConfig {
         wal,
         tail_bytes_max: config.hot_tail_bytes,
         open_files_max: usize::try_from(config.open_files_max).unwrap_or(usize::MAX),
+        past_cache_bytes_per_s: config.past_cache_bytes_per_s,
         reserve_bytes: config.disk_reserve_bytes,
         // A small ring must be free again sooner.
         checkpoint_bytes: others.checkpoint_bytes.min(ring.file_bytes * u64::from(ring.files) / 4),

@@ -164,6 +164,16 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// What the file system says; any part of `buf` may have been written then.
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()>;
 
+    /// As [`DiskFile::write_at`], for bytes that are not expected to be read soon: they are not
+    /// kept in the page cache where the file system can do without. What becomes of them is the
+    /// same.
+    ///
+    /// # Errors
+    /// As [`DiskFile::write_at`].
+    fn write_past_cache_at(&self, buf: &[u8], at: u64) -> io::Result<()> {
+        self.write_at(buf, at)
+    }
+
     /// Lets the disk begin with bytes that were written, so that the flush that comes finds less to
     /// do. A hint: nothing is promised, and what fails is told by the flush.
     fn begin_flush(&self, _at: u64, _bytes: u64) {}

@@ -19,7 +19,7 @@ use std::{
 
 use rustix::{
     fs::{FallocateFlags, fallocate, fdatasync, fstat, statvfs, syncfs},
-    io::{Errno, ReadWriteFlags, preadv2},
+    io::{Errno, ReadWriteFlags, preadv2, pwritev2},
 };
 
 use super::{
@@ -80,11 +80,11 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(mode != OpenMode::Read).create(mode == OpenMode::Create);
-        Ok(Arc::new(RealFile { file: options.open(path)? }))
+        Ok(Arc::new(RealFile::new(options.open(path)?)))
     }
 
     fn open_direct(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile { file: direct::open(path)? }))
+        Ok(Arc::new(RealFile::new(direct::open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -192,10 +192,29 @@ fn on_one_file_system(files: &[Arc<dyn DiskFile>]) -> io::Result<Option<Borrowed
     Ok(files.first().and_then(|file| file.fd()))
 }
 
+/// `RWF_DONTCACHE` (Linux 6.14): pages that this write brings into the cache leave it as soon as
+/// they are on the disk. Without a name in the library yet.
+const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+
+/// The start of `buf` that ends where a page of the file ends, if it is written at `at`.
+fn whole_pages(buf: &[u8], at: u64) -> &[u8] {
+    let past_page = (at + buf.len() as u64) % ALIGN_BYTES as u64;
+    let past_page = usize::try_from(past_page).expect("less than a page");
+    &buf[..buf.len().saturating_sub(past_page)]
+}
+
 /// One open file, through the page cache.
 #[derive(Debug)]
 struct RealFile {
     file: File,
+    /// The kernel or the file system does not know of writes past the cache.
+    keeps_in_cache: AtomicBool,
+}
+
+impl RealFile {
+    const fn new(file: File) -> Self {
+        Self { file, keeps_in_cache: AtomicBool::new(false) }
+    }
 }
 
 impl DiskFile for RealFile {
@@ -230,6 +249,26 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()> {
         self.file.write_all_at(buf, at)
+    }
+
+    fn write_past_cache_at(&self, buf: &[u8], at: u64) -> io::Result<()> {
+        let (mut rest, mut at) = (buf, at);
+        // A page that is not full yet is kept: the next write would have to read it back.
+        while let whole = whole_pages(rest, at)
+            && !whole.is_empty()
+            && !self.keeps_in_cache.load(Ordering::Relaxed)
+        {
+            match pwritev2(&self.file, &[io::IoSlice::new(whole)], at, DONTCACHE) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => (rest, at) = (&rest[written..], at + written as u64),
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
+                    self.keeps_in_cache.store(true, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.write_at(rest, at)
     }
 
     fn begin_flush(&self, at: u64, bytes: u64) {
@@ -278,6 +317,44 @@ mod tests {
         assert_eq!(file.read_at_cached(&mut buf, 6).unwrap(), Some(4));
         assert_eq!(file.read_at(&mut buf, 100).unwrap(), 0);
         assert_eq!(&buf[..4], b"6789");
+    }
+
+    #[test]
+    fn what_is_written_past_the_cache_is_what_is_read() {
+        let dir = folder();
+        let disk = RealDisk::new(Backend::Blocking);
+        let bytes: Vec<u8> = (0..50_000_u32).map(|at| (at % 251) as u8).collect();
+        for steps in
+            [&[50_000_usize][..], &[1, 4095, 4096, 4097, 30_000, 7_711], &[100, 200, 49_700]]
+        {
+            let file = disk.open(&dir.path().join("past"), OpenMode::Create).unwrap();
+            file.set_len_bytes(0).unwrap();
+            let mut at = 0;
+            for step in steps {
+                file.write_past_cache_at(&bytes[at..at + step], at as u64).unwrap();
+                at += step;
+            }
+            file.sync().unwrap();
+            let mut read = vec![0; bytes.len() + 1];
+            assert_eq!(file.read_at(&mut read, 0).unwrap(), bytes.len(), "{steps:?}");
+            assert!(read[..bytes.len()] == bytes[..], "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_ends_with_a_page_goes_past_the_cache() {
+        let cases = [
+            (0, 4096, 4096),
+            (0, 4095, 0),
+            (0, 5000, 4096),
+            (100, 3996, 3996),
+            (100, 3995, 0),
+            (100, 8192, 8092),
+            (4096, 0, 0),
+        ];
+        for (at, bytes, whole) in cases {
+            assert_eq!(whole_pages(&vec![0; bytes], at).len(), whole, "{bytes} bytes at {at}");
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct StoreConfig {
     pub open_files_max: usize,
     /// The distance of index entries in a log. 1 KiB ..= 1 MiB.
     pub index_interval_bytes: u64,
+    /// From so many bytes a second on segment files are written past the page cache; 0 is always.
+    pub past_cache_bytes_per_s: u64,
     /// Free disk that appends do not touch, for pruning, seals and metadata.
     pub reserve_bytes: u64,
 }
@@ -39,6 +41,7 @@ impl Default for StoreConfig {
             checkpoint_age_ms: 1000,
             open_files_max: 512,
             index_interval_bytes: 16 << 10,
+            past_cache_bytes_per_s: 64 << 20,
             reserve_bytes: 1 << 30,
         }
     }
@@ -71,6 +74,7 @@ impl StoreConfig {
             checkpoint_age_ms,
             open_files_max,
             index_interval_bytes,
+            past_cache_bytes_per_s: _,
             reserve_bytes: _,
         } = *self;
         let refuse = |key, value, why| Err(StoreConfigError { key, value, why });

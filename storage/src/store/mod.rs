@@ -15,6 +15,7 @@ mod driver;
 pub(crate) mod entry;
 mod files;
 mod open;
+mod pace;
 mod progress;
 mod recovery;
 mod remove;

@@ -6,12 +6,13 @@
 //! write everything up to there, flush the files that were written, release the WAL below the
 //! noted place. `thread.rs` decides when; here is how. A failed write or flush is final.
 
-use std::{collections::VecDeque, mem, path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, mem, path::PathBuf, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use walrus_types::SegmentId;
 
 use super::{
+    pace::Pace,
     progress::News,
     shared::Shared,
     unsynced::{Unsynced, failed},
@@ -67,6 +68,8 @@ pub(super) struct Writer {
     unsynced: Unsynced,
     /// Written since the last checkpoint.
     written: u64,
+    pace: Pace,
+    began: Instant,
     scratch: Vec<u8>,
 }
 
@@ -78,7 +81,9 @@ impl Writer {
     ) -> Self {
         let (list, evictable, loaded) = (Vec::new(), VecDeque::new(), Vec::new());
         let (written, scratch) = (0, Vec::new());
-        Self { shared, list, evictable, loaded, recovered, unsynced, written, scratch }
+        let pace = Pace::new(shared.config.past_cache_bytes_per_s);
+        let began = Instant::now();
+        Self { shared, list, evictable, loaded, recovered, unsynced, written, pace, began, scratch }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -183,10 +188,16 @@ impl Writer {
         piece: &mut Piece,
     ) -> std::io::Result<()> {
         let mut at = piece.at;
+        let bytes = piece.batches.iter().map(|batch| in_file(batch.len())).sum();
+        let past_cache = self.pace.write(bytes, self.began.elapsed());
         let mut write = |piece: &mut Piece, bytes: &[u8]| {
             for step in bytes.chunks(STEP_BYTES) {
                 piece.hash(step);
-                file.write_at(step, at)?;
+                if past_cache {
+                    file.write_past_cache_at(step, at)?;
+                } else {
+                    file.write_at(step, at)?;
+                }
                 at += in_file(step.len());
             }
             std::io::Result::Ok(())

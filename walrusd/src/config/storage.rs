@@ -25,6 +25,9 @@ pub struct StorageConfig {
     pub hot_tail_bytes: u64,
     /// Free disk that producers never get. 16 MiB ..= 1 TiB.
     pub disk_reserve_bytes: u64,
+    /// From this many bytes a second on segment files are written past the page cache.
+    /// 0 (always) ..= 1 TiB.
+    pub past_cache_bytes_per_s: u64,
     /// Segment files held open at once. 16 ..= 1,000,000.
     pub open_files_max: u32,
     /// Write the WAL with pwrite and fdatasync.
@@ -37,6 +40,7 @@ impl Default for StorageConfig {
             wal_ring_bytes: 512 * MIB,
             hot_tail_bytes: 64 * MIB,
             disk_reserve_bytes: 256 * MIB,
+            past_cache_bytes_per_s: 64 * MIB,
             open_files_max: 512,
             disable_io_uring: false,
         }
@@ -68,6 +72,7 @@ impl Section for StorageConfig {
             wal_ring_bytes,
             hot_tail_bytes,
             disk_reserve_bytes,
+            past_cache_bytes_per_s,
             open_files_max,
             disable_io_uring,
         } = self;
@@ -86,6 +91,11 @@ impl Section for StorageConfig {
                 "storage.disk-reserve-bytes",
                 "Free disk that producers never get, so that deleting and metadata always work",
                 bytes(disk_reserve_bytes, 16 * MIB..=1024 * GIB),
+            ),
+            Setting::new(
+                "storage.past-cache-bytes-per-s",
+                "While segment files grow so fast, they are written past the page cache; 0: always",
+                bytes(past_cache_bytes_per_s, 0..=1024 * GIB),
             ),
             Setting::new(
                 "storage.open-files-max",
