@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 use walrus_metadata::{
-    Address, Addresses, Command, Digest, Leader, Metadata, NewTopic, Placement, Register, Reply,
-    Roll, SegmentKey, Topic,
+    Address, Addresses, Command, Coverage, Digest, Leader, Metadata, NewTopic, Placement, Reason,
+    Register, Reply, Roll, SealedAt, SegmentKey, Topic,
 };
 use walrus_raft::{Leadership, ProposeError, RaftId};
 use walrus_replication::{
@@ -107,6 +107,39 @@ pub(crate) fn add_topic(metadata: &mut Metadata, id: TopicId, members: &[i32], p
 pub(crate) fn segment(metadata: &Metadata, index: i32) -> SegmentId {
     let key = metadata.partition(partition(index)).unwrap().open().key;
     SegmentId { partition: partition(index), base: key.base, epoch: key.epoch }
+}
+
+/// Seals the open segment of each partition with ten records, all on `holders`; what follows is on
+/// `next`.
+pub(crate) fn seal(metadata: &mut Metadata, holders: &[i32], next: &[i32]) {
+    let rolls = metadata.partitions().map(|(partition, chain)| {
+        let open = chain.open();
+        Roll {
+            partition,
+            expected: open.key.epoch,
+            sealed: SealedAt {
+                end: Offset(open.key.base.0 + 10),
+                bytes: 100,
+                max_timestamp: TimestampMs(1),
+            },
+            coverage: if holders.len() >= usize::from(open.w) {
+                Coverage::Quorum
+            } else {
+                Coverage::Narrow(holders.iter().map(|node| stored(member(*node))).collect())
+            },
+            next: Placement {
+                leader: open.leader,
+                members: next.iter().map(|node| stored(member(*node))).collect(),
+                w: u8::try_from(next.len() / 2 + 1).unwrap(),
+            },
+            reason: Reason::Bytes,
+            at: NOW,
+        }
+    });
+    let rolls: Vec<Roll> = rolls.collect();
+    let reply = apply(metadata, &Command::Roll(rolls));
+    let Reply::Rolled(each) = reply else { panic!("{reply:?}") };
+    assert!(each.iter().all(Result::is_ok), "{each:?}");
 }
 
 /// What becomes of a proposal.

@@ -8,18 +8,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use tracing::{debug, info, warn};
 use walrus_metadata::{
-    Difference, Member, Metadata, Partition as Chain, Segment as Link, SegmentKey, Topic,
+    Difference, Member, Metadata, NodeState, Partition as Chain, Segment as Link, SegmentKey, Topic,
 };
 use walrus_replication::RollReason;
 use walrus_types::{NodeId, SegmentId, TopicPartition};
 
 use crate::{
     broker::Broker,
-    partition::{
-        fed,
-        read::{segment_id, segment_of},
-        roll,
-    },
+    partition::{fed, read::segment_of, roll},
 };
 
 /// Follows the metadata until the broker stops.
@@ -185,7 +181,7 @@ pub fn sweep(broker: &Broker) {
                 info!(%id, "removing what is left of a deleted topic");
                 broker.store.remove_topic(id).map_err(|why| why.to_string())
             }
-            Some(topic) => sweep_topic(broker, topic),
+            Some(topic) => sweep_topic(broker, &metadata, topic),
         };
         if let Err(why) = removed {
             warn!(%id, %why, "garbage on disk was left");
@@ -193,21 +189,32 @@ pub fn sweep(broker: &Broker) {
     }
 }
 
-/// Whether others hold a segment, as many as the topic wants, and this node is none of them.
-fn is_held_elsewhere(broker: &Broker, topic: &Topic, link: Link<'_>) -> bool {
-    let Link::Sealed(_, sealed) = link else { return false };
-    sealed.members.len() >= usize::from(topic.replicas_target)
-        && !sealed.members.contains(&me(broker))
+/// What is kept here of a partition, as far as it is in its chain: all but what others hold in this
+/// node's place, as many as the topic wants.
+///
+/// Of those others only nodes that stay count. Where one leaves, or is gone for a while, an earlier
+/// life of this node may have reported a copy: it becomes a member then at any moment, and who left
+/// needs its own copy no more.
+fn kept(metadata: &Metadata, topic: &Topic, chain: &Chain, me: Member) -> Vec<SegmentKey> {
+    let stays = |member: &&Member| {
+        let node = metadata.node(member.node);
+        node.is_some_and(|node| node.storage == member.storage && node.state == NodeState::Active)
+    };
+    let is_kept = |link: &Link<'_>| match link {
+        Link::Open(_) => true,
+        Link::Sealed(_, sealed) => {
+            let others = sealed.members.iter().filter(stays).count();
+            others < usize::from(topic.replicas_target) || sealed.members.contains(&me)
+        }
+    };
+    chain.chain().filter(is_kept).map(|link| link.key()).collect()
 }
 
-fn sweep_topic(broker: &Broker, topic: &Topic) -> Result<(), String> {
+fn sweep_topic(broker: &Broker, metadata: &Metadata, topic: &Topic) -> Result<(), String> {
     for (index, chain) in topic.partitions() {
         let id = TopicPartition { topic: topic.id, partition: *index };
-        let kept: BTreeSet<SegmentId> = chain
-            .chain()
-            .filter(|link| !is_held_elsewhere(broker, topic, *link))
-            .map(|link| segment_id(id, link))
-            .collect();
+        let kept = kept(metadata, topic, chain, me(broker)).into_iter();
+        let kept: BTreeSet<SegmentId> = kept.map(|key| segment_of(id, key)).collect();
         let newest = chain.open().key.epoch;
         let on_disk = broker.store.segments_on_disk(id).map_err(|why| why.to_string())?;
         for segment in on_disk {
@@ -220,4 +227,46 @@ fn sweep_topic(broker: &Broker, topic: &Topic) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use walrus_metadata::{Command, NodeChange, SetNodeState};
+
+    use super::*;
+    use crate::controller::{
+        fake::{self, partition, seal},
+        nodes::stored,
+    };
+
+    fn drain(node: i32) -> Command {
+        let node = NodeId(node);
+        Command::SetNodeState(SetNodeState { node, expected: None, change: NodeChange::Drain })
+    }
+
+    #[test]
+    fn a_copy_that_an_earlier_life_reported_for_a_node_that_leaves_survives_the_sweep() {
+        for (what, nodes, change, sweeps, expected) in [
+            ("all stay", 3, None, 4, false),
+            ("all stay, and this one is of them", 3, None, 3, true),
+            ("one drains", 3, Some(drain(2)), 4, true),
+            ("one is fenced", 3, Some(fake::fence(2, 1)), 4, true),
+            ("the only one drains", 1, Some(drain(1)), 4, true),
+            ("another one drains", 3, Some(drain(5)), 4, false),
+        ] {
+            let members: Vec<i32> = (1..=nodes).collect();
+            let mut metadata = fake::cluster(5, 0);
+            fake::add_topic(&mut metadata, partition(0).topic, &members, 1);
+            let first = metadata.partition(partition(0)).unwrap().open().key;
+            seal(&mut metadata, &members, &members);
+            if let Some(change) = change {
+                fake::apply(&mut metadata, &change);
+            }
+            let topic = metadata.topic(partition(0).topic).unwrap();
+            let chain = metadata.partition(partition(0)).unwrap();
+            let kept = kept(&metadata, topic, chain, stored(fake::member(sweeps)));
+            assert_eq!(kept.contains(&first), expected, "{what}");
+            assert!(kept.contains(&chain.open().key), "{what}: what is open is left alone");
+        }
+    }
 }

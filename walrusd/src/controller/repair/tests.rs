@@ -1,44 +1,11 @@
-use walrus_metadata::{Coverage, NodeChange, Placement, Reason, Roll, SealedAt, SetNodeState};
-use walrus_types::{NodeId, Offset, TimestampMs};
+use walrus_metadata::{NodeChange, SetNodeState};
+use walrus_types::{NodeId, Offset};
 
 use super::*;
 use crate::{
     clock::Clock,
-    controller::fake::{self, Fake, Fate},
+    controller::fake::{self, Fake, Fate, seal},
 };
-
-/// Seals the open segment of each partition with ten records, all on `holders`; what follows is on
-/// `next`.
-fn seal(metadata: &mut Metadata, holders: &[i32], next: &[i32]) {
-    let rolls = metadata.partitions().map(|(partition, chain)| {
-        let open = chain.open();
-        Roll {
-            partition,
-            expected: open.key.epoch,
-            sealed: SealedAt {
-                end: Offset(open.key.base.0 + 10),
-                bytes: 100,
-                max_timestamp: TimestampMs(1),
-            },
-            coverage: if holders.len() >= usize::from(open.w) {
-                Coverage::Quorum
-            } else {
-                Coverage::Narrow(holders.iter().map(|node| stored(fake::member(*node))).collect())
-            },
-            next: Placement {
-                leader: open.leader,
-                members: next.iter().map(|node| stored(fake::member(*node))).collect(),
-                w: u8::try_from(next.len() / 2 + 1).unwrap(),
-            },
-            reason: Reason::Bytes,
-            at: fake::NOW,
-        }
-    });
-    let rolls: Vec<Roll> = rolls.collect();
-    let reply = fake::apply(metadata, &Command::Roll(rolls));
-    let Reply::Rolled(each) = reply else { panic!("{reply:?}") };
-    assert!(each.iter().all(Result::is_ok), "{each:?}");
-}
 
 /// Three nodes and so many partitions with one sealed segment each that only node 1 has.
 fn grown(partitions: usize) -> Metadata {
