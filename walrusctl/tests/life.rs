@@ -231,9 +231,12 @@ impl Life {
         let at = self.addresses[usize::try_from(id)? - 1];
         let mut empty = waiting(self.folder.path(), &self.settings, id, at)?;
         let peer = self.through(through).peer_address().to_string();
-        let args = ["cluster", "join", &peer, "--yes", "--wait", "--timeout", "4s"];
+        let args = ["cluster", "join", &peer, "--yes", "--wait", "--timeout", "10m"];
         let (status, shown) = ctl(&empty, &args)?;
-        ensure!(status != Some(0), "an empty disk passes for the lost one: {shown}");
+        ensure!(status == Some(6), "an empty disk passes for the lost one: {status:?}: {shown}");
+        let error = &shown["error"];
+        ensure!(error["message"].as_str().is_some_and(|why| why.contains(&old)), "{shown}");
+        ensure!(error["hint"].is_string(), "{shown}");
         ensure!(!empty.ended()?.success(), "a node that was refused goes on");
         ensure!(empty.log().contains(&old), "{}", empty.log());
         fs::remove_dir_all(empty.data_dir())?;

@@ -52,6 +52,8 @@ use crate::{
 const ADMIN_STOP: Duration = Duration::from_secs(1);
 /// How long threads that are in the middle of something may take at the very end.
 const BLOCKED_MAX: Duration = Duration::from_secs(1);
+/// A node that somebody told what to form tells for so long why it did not.
+const TELL_WHY: Duration = Duration::from_secs(2);
 /// How often the log and the metadata are asked whether they have failed.
 const FAILURE_LOOK: Duration = Duration::from_millis(100);
 
@@ -130,7 +132,13 @@ async fn serve(
             running.serve(doors.clients, &peers, &admin, signals).await
         }
         Ok(ControlFlow::Break(ended)) => Ok(ended),
-        Err(why) => Err(why),
+        Err(why) => {
+            health.fail(format!("{why:#}"));
+            if admin.forming().was_told() {
+                tell_why(&why, signals).await;
+            }
+            Err(why)
+        }
     };
     peers.stop().await;
     admin.stop(ADMIN_STOP).await;
@@ -182,6 +190,15 @@ async fn open(
     opened.close().await?;
     opening.data_dir.mark_clean()?;
     Ok(ControlFlow::Break(ended))
+}
+
+/// Leaves the admin port open for a moment: who told this node what to form asks what came of it.
+async fn tell_why(why: &anyhow::Error, signals: &mut Signals) {
+    error!(why = format!("{why:#}"), "the node does not take part, and stops in a moment");
+    tokio::select! {
+        () = tokio::time::sleep(TELL_WHY) => {}
+        signal = signals.next() => info!(signal, "asked to stop"),
+    }
 }
 
 /// What partitions have ordered, to be carried out.

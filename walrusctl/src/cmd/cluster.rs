@@ -70,15 +70,30 @@ async fn form(
     if !wait.wait {
         return console.show(&answer, |_| format!("told: it is to {what}\n"));
     }
-    let serves = |told: &SelfStatus| told.identity.clone().filter(|_| told.state == "ready");
+    let ended = |told: &SelfStatus| match (&*told.state, &told.identity) {
+        ("ready", Some(who)) => Some(Ok(who.clone())),
+        ("failed", _) => Some(Err(not_formed(told.reason.as_deref().unwrap_or("it has failed")))),
+        _ => None,
+    };
     let left = |told: Option<&SelfStatus>| {
         let why = told.and_then(|told| told.reason.clone());
         why.unwrap_or_else(|| "it does not serve yet".into())
     };
     let ask = || client.get_at(at, "/v1/self");
-    let who = follow(Until::after(wait.timeout), ask, serves, left).await?;
+    let who = follow(Until::after(wait.timeout), ask, ended, left).await??;
     let answer = FormAnswer { cluster: Some(who.cluster.clone()), ..answer };
     console.show(&answer, |_| format!("{} is in cluster {} and serves\n", who.node, who.cluster))
+}
+
+/// The node gave up, and says why; what to do next stands after that.
+fn not_formed(reason: &str) -> Failure {
+    let reason = reason.strip_prefix("failed: ").unwrap_or(reason);
+    let (why, next) = match reason.split_once("\n  next: ") {
+        Some((why, next)) => (why, Some(next)),
+        None => (reason, None),
+    };
+    let failure = Failure::new(Exit::Refused, "the node did not do what it was told", why);
+    next.into_iter().fold(failure, Failure::next)
 }
 
 async fn health(client: &Client, console: &Console, wait: Follow) -> Result<(), Failure> {
@@ -165,4 +180,23 @@ fn status_text(status: &ClusterStatus) -> String {
         text += &format!("            {number} {what}\n");
     }
     text + "\n" + &node::table_of(status.members())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_says_when_it_gives_up_is_told_with_its_next_step() {
+        for (reason, why, next) in [
+            ("failed: n2 may not\n  next: remove it", "n2 may not", Some("remove it")),
+            ("failed: the disk is gone", "the disk is gone", None),
+            ("it has failed", "it has failed", None),
+        ] {
+            let failure = not_formed(reason);
+            assert_eq!(failure.exit, Exit::Refused);
+            assert!(failure.message.ends_with(&format!(": {why}")), "{failure}");
+            assert_eq!(failure.next.as_deref(), next);
+        }
+    }
 }

@@ -59,6 +59,11 @@ impl Forming {
         *self.0.borrow() == Stage::Awaited
     }
 
+    /// Whether the node waited, and goes by what it was told.
+    pub fn was_told(&self) -> bool {
+        matches!(*self.0.borrow(), Stage::Told(_))
+    }
+
     /// Tells the node. False when it does not wait: it knows, or was told before.
     pub(super) fn tell(&self, told: Told) -> bool {
         self.0.send_if_modified(|stage| {
@@ -87,7 +92,9 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let at = "node1:6001".parse().unwrap();
+        assert!(!forming.was_told());
         assert!(forming.tell(Told::Join(at)));
+        assert!(forming.was_told());
         assert!(!forming.tell(Told::Found), "it was told before");
         assert!(matches!(waits.await.unwrap(), Told::Join(_)));
         assert!(matches!(forming.told().await, Told::Join(_)));
