@@ -367,3 +367,24 @@ fn a_node_that_drains_gives_up_what_others_have_and_so_does_one_that_is_stopped(
     life.is_well(4)?;
     life.verify()
 }
+
+#[test]
+fn a_last_copy_is_neither_removed_nor_lost() -> Result<()> {
+    let mut life = Life::bootstrap()?;
+    life.join(2, 1)?;
+    life.join(3, 1)?;
+    let single = Load::start(&life.cluster, "single", 1)?;
+    single.until_more(2_000)?;
+    life.is_well(1)?;
+    life.cluster.node_mut(2).kill()?;
+    until("the fence of node 2", || life.node(1, 2).is_ok_and(|node| node["state"] == "fenced"))?;
+    life.is_refused(2, 1, "last_copy")?;
+    life.cluster.node_mut(2).restart()?;
+    single.goes_on("when the only copy is back")?;
+    life.is_well(1)?;
+    life.remove(2, 1)?;
+    single.goes_on("at other nodes")?;
+    let verdict = single.verify(&life.cluster.client())?;
+    ensure!(verdict.refused == 0 && verdict.unknown == 0, "{verdict:#?}");
+    life.verify()
+}
