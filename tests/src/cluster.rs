@@ -48,12 +48,25 @@ pub fn folder() -> Result<tempfile::TempDir> {
     Ok(folder)
 }
 
-/// A file of settings that let several nodes share one small machine.
-fn small(folder: &Path) -> Result<String> {
+/// A file of settings that let several nodes share one small machine. `more` are lines for its
+/// section `storage`.
+fn small(folder: &Path, more: &[&str]) -> Result<String> {
     let file = folder.join("small.yaml");
-    let text = "storage:\n  wal-ring-bytes: 128MiB\n  hot-tail-bytes: 32MiB\n";
+    let mut text = "storage:\n  wal-ring-bytes: 128MiB\n  hot-tail-bytes: 32MiB\n".to_owned();
+    for line in more {
+        text += &format!("  {line}\n");
+    }
     std::fs::write(&file, text)?;
     Ok(file.display().to_string())
+}
+
+/// Nodes of a cluster in that folder go by these lines of the section `storage`, too, when they are
+/// started the next time.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn store_with(folder: &Path, more: &[&str]) -> Result<()> {
+    small(folder, more).map(drop)
 }
 
 /// The cluster as one of its nodes shows it.
@@ -105,7 +118,7 @@ impl Cluster {
         places: Vec<(Option<Host>, Addresses)>,
         settings: impl Fn(i32) -> NodeSettings,
     ) -> Result<Self> {
-        let small = small(folder)?;
+        let small = small(folder, &[])?;
         let list: Vec<String> = places.iter().map(|(_, at)| at.peer.to_string()).collect();
         let list = list.join(",");
         let nodes = (1..).zip(places).map(|(id, (host, addresses))| {
@@ -137,7 +150,7 @@ impl Cluster {
         let id = i32::try_from(self.nodes.len())? + 1;
         let addresses = Addresses::free(1)?.remove(0);
         let join = self.node(through).peer_address();
-        let settings = settings.clone().flag("--config", small(folder)?).flag("--join", join);
+        let settings = settings.clone().flag("--config", small(folder, &[])?).flag("--join", join);
         let mut node = Node::new(id, &folder.join(format!("n{id}")), addresses, settings);
         node.restart()?;
         self.nodes.push(node);

@@ -17,5 +17,5 @@ pub mod raw;
 pub mod reach;
 pub mod text;
 
-pub use cluster::{Cluster, Shown, folder};
+pub use cluster::{Cluster, Shown, folder, store_with};
 pub use node::{Addresses, Node, NodeSettings, program};

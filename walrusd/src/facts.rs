@@ -8,6 +8,7 @@ use walrus_types::TopicPartition;
 
 use crate::{
     broker::Broker,
+    controller::nodes::{is_up, stored},
     metrics::{ClusterFacts, Facts, NodeFacts, PartitionFacts, RaftFacts},
 };
 
@@ -88,10 +89,12 @@ fn led(broker: &Broker) -> Vec<PartitionFacts> {
             let view = broker.view(metadata.topic(topic)?);
             usize::try_from(view.config.min_insync_replicas).unwrap_or(1)
         });
+        let in_sync = partition.in_sync().into_iter();
+        let in_sync = in_sync.filter(|member| is_up(&metadata, stored(*member))).count();
         Some(PartitionFacts {
             topic: topic.name.to_string(),
             partition: index,
-            in_sync: u64::try_from(partition.in_sync().len().min(live)).unwrap_or(0),
+            in_sync: u64::try_from(in_sync).unwrap_or(0),
             has_min_in_sync: live >= min_insync,
         })
     });

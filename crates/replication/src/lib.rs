@@ -14,11 +14,12 @@
 //! The controller holds a [`liveness::Watch`] and a [`seal::ForcedSeal`] for each life that it
 //! fenced; it and the leaders ask [`placement`] where the next segment goes, and it asks [`repair`]
 //! which copies of sealed segments are missing. A leader holds its
-//! leases in [`liveness`].
+//! leases in [`liveness`]. Who lags is told to all nodes by way of [`lag`].
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
 
 mod cursors;
+pub mod lag;
 mod leader;
 pub mod liveness;
 pub mod placement;

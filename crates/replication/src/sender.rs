@@ -291,11 +291,18 @@ impl Senders {
 
     /// The members that Kafka's tools are shown as in sync, beside the leader.
     pub fn in_sync(&self, now: UptimeMs) -> impl Iterator<Item = Member> + '_ {
-        let (log_end, lag_max_ms) = (self.log_end, self.limits.lag_max_ms);
-        let in_sync = self.peers.iter().filter(move |peer| {
-            peer.feed != Feed::Gone && peer.is_in_sync(log_end, lag_max_ms, now)
-        });
+        let in_sync = self.peers.iter().filter(move |peer| self.keeps_up(peer, now));
         in_sync.map(|peer| peer.member)
+    }
+
+    /// The other members, which are not.
+    pub fn behind(&self, now: UptimeMs) -> impl Iterator<Item = Member> + '_ {
+        let behind = self.peers.iter().filter(move |peer| !self.keeps_up(peer, now));
+        behind.map(|peer| peer.member)
+    }
+
+    fn keeps_up(&self, peer: &Peer, now: UptimeMs) -> bool {
+        peer.feed != Feed::Gone && peer.is_in_sync(self.log_end, self.limits.lag_max_ms, now)
     }
 
     /// The segment that is fed.

@@ -19,7 +19,8 @@ use walrus_metadata::{
 };
 use walrus_raft::{Leadership, ProposeError, RaftId};
 use walrus_replication::{
-    Held, Member, UptimeMs, liveness::Answer, placement::LeaderPolicy, seal::Report, write_quorum,
+    Held, Member, UptimeMs, lag::Published, liveness::Answer, placement::LeaderPolicy,
+    seal::Report, write_quorum,
 };
 use walrus_types::{
     ClusterId, Incarnation, NodeId, Offset, PartitionIndex, SegmentId, StorageId, TimestampMs,
@@ -388,6 +389,7 @@ impl Cluster for Fake {
             controller: controller.then_some(NodeId(node)),
             silent: vec![],
             unreachable: vec![],
+            lag: Published::default(),
         })
     }
 

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use walrus_metadata::{Placement, Reason};
-use walrus_replication::liveness::{Answer, Beat};
+use walrus_replication::{
+    lag::{Published, Telling},
+    liveness::{Answer, Beat},
+};
 use walrus_types::{Epoch, NodeId, TopicPartition};
 
 /// A node is alive.
@@ -13,6 +16,8 @@ pub struct BeatRequest {
     pub node: NodeId,
     /// What it says of itself.
     pub beat: Beat,
+    /// What it says of members that lag.
+    pub lag: Telling,
 }
 
 /// What the controller says to it.
@@ -28,6 +33,8 @@ pub struct BeatReply {
     pub silent: Vec<(NodeId, u64)>,
     /// Nodes that cannot reach others, by what they say.
     pub unreachable: Vec<(NodeId, Vec<NodeId>)>,
+    /// What leaders say of members that lag.
+    pub lag: Published,
 }
 
 /// A roll that the controller wants of a leader, for the cluster's balance.
@@ -66,6 +73,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
+    use walrus_replication::lag::{Edition, Laggards};
     use walrus_types::Incarnation;
 
     use super::*;
@@ -79,7 +87,14 @@ mod tests {
             unreachable: vec![NodeId(3)],
             is_leaving: true,
         };
-        let request = BeatRequest { node: NodeId(2), beat };
+        let behind = Laggards {
+            partition: TopicPartition::default(),
+            epoch: Epoch(7),
+            members: vec![NodeId(3)],
+        };
+        let edition = Edition { term: 3, number: 1 };
+        let lag = Telling { version: 4, list: Some(vec![behind.clone()]), edition };
+        let request = BeatRequest { node: NodeId(2), beat, lag };
         let bytes = encode(&request);
         assert_eq!(decode::<BeatRequest>(&bytes), Ok(request));
         for cut in 0..bytes.len() {
@@ -92,6 +107,7 @@ mod tests {
             controller: Some(NodeId(1)),
             silent: vec![(NodeId(3), 1200)],
             unreachable: vec![(NodeId(2), vec![NodeId(3)])],
+            lag: Published { version: 4, edition, list: Some(vec![behind]) },
         };
         assert_eq!(decode::<BeatReply>(&encode(&reply)), Ok(reply));
     }

@@ -99,6 +99,13 @@ pub const fn stored(member: Member) -> walrus_metadata::Member {
     walrus_metadata::Member { node: member.node, storage: member.storage }
 }
 
+/// Whether the member's node serves, with the disk that it had then.
+pub fn is_up(metadata: &Metadata, member: walrus_metadata::Member) -> bool {
+    metadata
+        .node(member.node)
+        .is_some_and(|node| node.state.serves() && node.storage == member.storage)
+}
+
 /// What makes the partitions of one topic spread in another order than those of the next.
 pub fn salt(topic: TopicId) -> u64 {
     let (high, low) = topic.0.as_u64_pair();

@@ -21,6 +21,7 @@ use tokio::{
 use walrus_metadata::{Metadata, NodeState};
 use walrus_replication::{
     UptimeMs,
+    lag::{Board, Laggards, OwnList, Published, Shown, Telling},
     liveness::{Answer, Fence, Terms, Watch},
     placement::Nodes,
     seal::{Blocked, UnsafePlan, UnsafeRefusal},
@@ -44,6 +45,7 @@ pub struct ControllerState {
     reign: Mutex<Option<Reign>>,
     /// What the controller said last, this node or another.
     told: Mutex<Heard>,
+    lag: Mutex<Lag>,
     /// Lives whose connection to this node has ended, the newest of each node. Kept by every
     /// node: one that becomes controller knows whom its predecessor's death may have hidden.
     ended: Mutex<BTreeMap<NodeId, Incarnation>>,
@@ -65,11 +67,19 @@ pub(super) struct Agreed {
     pub(super) answer: oneshot::Sender<Result<(), UnsafeRefusal>>,
 }
 
+/// Members that lag: those that this node says of what it leads, and those that it shows of all.
+#[derive(Debug, Default)]
+struct Lag {
+    own: OwnList,
+    shown: Shown,
+}
+
 /// The time in which this node is the controller.
 #[derive(Debug)]
 struct Reign {
     term: u64,
     watch: Watch,
+    board: Board,
     /// Until when leases may be extended: for so long after a majority of voters was heard nobody
     /// else is the controller. A time, so that a process which was paused does not go by what was
     /// so before.
@@ -84,6 +94,7 @@ impl ControllerState {
             clock,
             reign: Mutex::default(),
             told: Mutex::default(),
+            lag: Mutex::default(),
             ended: Mutex::default(),
             bell: Notify::new(),
             blocked: Mutex::default(),
@@ -114,15 +125,19 @@ impl ControllerState {
 
     /// As [`ControllerState::heartbeat`], with the message read and at a time of the caller's.
     pub(super) fn heard(&self, request: BeatRequest, now: UptimeMs) -> BeatReply {
-        let BeatRequest { node, beat } = request;
+        let BeatRequest { node, beat, lag } = request;
         let mut reign = self.reign.lock();
-        let Some(Reign { term, watch, in_touch_until }) = reign.as_mut() else {
+        let Some(Reign { term, watch, board, in_touch_until }) = reign.as_mut() else {
             return self.no_controller();
         };
+        let life = beat.incarnation;
         let answer = watch.heartbeat(node, beat, now);
         if answer == Answer::Extended && now > *in_touch_until {
             // It may have a successor: whoever asks is to look for that.
             return self.no_controller();
+        }
+        if answer == Answer::Extended {
+            board.heard(node, life, &lag);
         }
         let Heard { silent, unreachable } = heard(watch, now);
         BeatReply {
@@ -131,16 +146,18 @@ impl ControllerState {
             controller: Some(self.me),
             silent: silent.into_iter().collect(),
             unreachable: unreachable.into_iter().collect(),
+            lag: board.publish((node, life), lag.edition, now),
         }
     }
 
-    const fn no_controller(&self) -> BeatReply {
+    fn no_controller(&self) -> BeatReply {
         BeatReply {
             answer: Answer::Withheld,
             term: 0,
             controller: None,
             silent: Vec::new(),
             unreachable: Vec::new(),
+            lag: Published::default(),
         }
     }
 
@@ -203,6 +220,25 @@ impl ControllerState {
         let silent = reply.silent.iter().copied().collect();
         let unreachable = reply.unreachable.iter().cloned().collect();
         *self.told.lock() = Heard { silent, unreachable };
+        let Lag { own, shown } = &mut *self.lag.lock();
+        own.had(reply.lag.version);
+        shown.take(&reply.lag);
+    }
+
+    /// What the next heartbeat says of members that lag. `look` finds those of all that this node
+    /// leads, and is called now and then.
+    pub(super) fn tell_lag(&self, now: UptimeMs, look: impl FnOnce() -> Vec<Laggards>) -> Telling {
+        if self.lag.lock().own.is_due(now) {
+            let behind = look();
+            self.lag.lock().own.looked(behind, now);
+        }
+        let Lag { own, shown } = &*self.lag.lock();
+        own.tell(shown)
+    }
+
+    /// Which members lag, whoever leads them.
+    pub fn lag(&self) -> Shown {
+        self.lag.lock().shown.clone()
     }
 
     /// This node leads the metadata group from now on. `before` is the node that did so before,
@@ -213,7 +249,8 @@ impl ControllerState {
             Some((node, silent_ms)) => watch.after(node, silent_ms),
             None => watch,
         };
-        *self.reign.lock() = Some(Reign { term, watch, in_touch_until: UptimeMs(0) });
+        let board = Board::begin(term, now);
+        *self.reign.lock() = Some(Reign { term, watch, board, in_touch_until: UptimeMs(0) });
     }
 
     /// A majority of voters was heard: until then nobody else is the controller.
@@ -251,7 +288,11 @@ impl ControllerState {
     /// Tells the watch what metadata says of all nodes.
     pub(super) fn review(&self, metadata: &Metadata, now: UptimeMs) {
         let mut reign = self.reign.lock();
-        let Some(Reign { watch, .. }) = reign.as_mut() else { return };
+        let Some(Reign { watch, board, .. }) = reign.as_mut() else { return };
+        board.retain(|id, life| {
+            let node = metadata.node(id);
+            node.is_some_and(|node| node.incarnation == life && node.state.serves())
+        });
         for (id, node) in metadata.nodes() {
             match node.state {
                 NodeState::Removed => watch.removed(*id),
@@ -348,7 +389,7 @@ fn heard(watch: &Watch, now: UptimeMs) -> Heard {
 #[cfg(test)]
 mod tests {
     use walrus_replication::liveness::Beat;
-    use walrus_types::StorageId;
+    use walrus_types::{Epoch, StorageId};
 
     use super::*;
     use crate::controller::fake;
@@ -368,7 +409,7 @@ mod tests {
 
     fn beat(node: i32, incarnation: u64) -> BeatRequest {
         let beat = Beat { incarnation: Incarnation(incarnation), applied: 9, ..Beat::default() };
-        BeatRequest { node: NodeId(node), beat }
+        BeatRequest { node: NodeId(node), beat, lag: Telling::default() }
     }
 
     fn identity(node: i32) -> PeerIdentity {
@@ -450,6 +491,32 @@ mod tests {
         state.heard(beat(2, 1), UptimeMs(20));
         let told = state.heard(beat(3, 1), UptimeMs(20)).silent;
         assert!(told.iter().all(|(node, _)| *node != NodeId(2)), "others are told {told:?}");
+    }
+
+    #[test]
+    fn members_that_lag_by_their_leader_are_shown_by_every_node_until_its_life_is_over() {
+        let mut metadata = fake::cluster(3, 1);
+        let controller = reigning(&metadata);
+        controller.in_touch_until(UptimeMs(u64::MAX));
+        let (leader, other) = (state(), state());
+        let partition = fake::partition(0);
+        let behind = || vec![Laggards { partition, epoch: Epoch(1), members: vec![NodeId(3)] }];
+        let goes_round = |life: u64, now: u64| {
+            for (node, of, behind) in [(2, &leader, behind()), (3, &other, Vec::new())] {
+                let lag = of.tell_lag(UptimeMs(now), || behind);
+                let request = BeatRequest { lag, ..beat(node, if node == 2 { life } else { 1 }) };
+                of.answered(&controller.heard(request, UptimeMs(now)));
+            }
+        };
+        let keeps_up = |of: &ControllerState| of.lag().keeps_up(partition, Epoch(1), NodeId(3));
+        goes_round(1, 2_000);
+        assert!(!keeps_up(&other));
+        goes_round(1, 2_100);
+        assert!(!keeps_up(&leader), "the leader shows what all show");
+        fake::apply(&mut metadata, &fake::fence(2, 1));
+        controller.review(&metadata, UptimeMs(4_000));
+        goes_round(1, 4_000);
+        assert!(keeps_up(&other), "a life that is fenced has nothing to say");
     }
 
     #[test]

@@ -211,7 +211,10 @@ impl Cluster for World {
                 .unreached(others.map(|(id, node)| (*id, node.incarnation))),
             is_leaving: broker.controller.is_leaving(),
         };
-        let body = messages::encode(&BeatRequest { node: broker.identity.node, beat });
+        let lag = broker.controller.tell_lag(broker.clock.uptime(), || {
+            broker.partitions().all().iter().filter_map(|partition| partition.laggards()).collect()
+        });
+        let body = messages::encode(&BeatRequest { node: broker.identity.node, beat, lag });
         if StorageId::from(leader) == broker.identity.storage {
             return messages::decode(&broker.controller.heartbeat(self.identity(), &body));
         }

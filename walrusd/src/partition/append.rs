@@ -23,7 +23,7 @@ use tracing::error;
 use walrus_metadata::Placement;
 use walrus_replication::{
     Accepted, Acks, Advance, AppendRefusal, Limits, Member, OpenSegment, PartitionLeader, Phase,
-    SequenceError, UptimeMs, liveness::PartitionLease,
+    SequenceError, UptimeMs, lag::Laggards, liveness::PartitionLease,
 };
 use walrus_storage::{
     segment::{AppendError, Segment},
@@ -477,6 +477,15 @@ impl Partition {
         let now = self.leading.clock.uptime();
         let others = others.map(|others| others.in_sync(now)).unwrap_or_default();
         [self.me].into_iter().chain(others).collect()
+    }
+
+    /// The members of the open segment that are not, if there are any.
+    pub fn laggards(&self) -> Option<Laggards> {
+        let core = self.core.lock();
+        let others = core.others.as_ref().filter(|_| core.closed.is_none())?;
+        let members = others.behind(self.leading.clock.uptime());
+        let (partition, epoch) = (self.id(), core.leader.epoch());
+        (!members.is_empty()).then_some(Laggards { partition, epoch, members })
     }
 
     /// Whether a roll is under way.

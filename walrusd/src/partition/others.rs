@@ -13,7 +13,7 @@ use walrus_replication::{
     liveness::PartitionLease,
 };
 use walrus_storage::segment::{Chunk, ReadError, Segment};
-use walrus_types::{Epoch, Offset, batch::BatchHeader};
+use walrus_types::{Epoch, NodeId, Offset, batch::BatchHeader};
 
 use super::{
     Partition,
@@ -68,6 +68,11 @@ impl Others {
     /// The members that are in sync, beside the leader.
     pub(super) fn in_sync(&self, now: UptimeMs) -> Vec<Member> {
         self.senders.in_sync(now).collect()
+    }
+
+    /// The nodes of those that are not.
+    pub(super) fn behind(&self, now: UptimeMs) -> Vec<NodeId> {
+        self.senders.behind(now).map(|member| member.node).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use walrus_raft::Lane;
 use walrus_types::{ClusterId, Incarnation, NodeId, StorageId};
 
 /// The protocol of the peer port that this version speaks.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// A node, as it names itself to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! What a leader sends to its members, as scripts: what happens, and what is to be done.
 
+use std::collections::BTreeSet;
+
 use walrus_types::StorageId;
 
 use super::*;
@@ -93,14 +95,20 @@ impl Script {
             ["lease"] => {
                 return senders.lease_from(*now).map_or("none".into(), |from| from.0.to_string());
             }
-            ["isr"] => {
-                let nodes = senders.in_sync(*now).map(|member| member.node.to_string());
-                return nodes.collect::<Vec<_>>().join(" ");
-            }
+            ["isr"] => return in_sync(senders, *now),
             _ => panic!("{text}?"),
         }
         out.iter().map(say).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Who is in sync; all others are behind.
+fn in_sync(senders: &Senders, now: UptimeMs) -> String {
+    let nodes: Vec<Member> = senders.in_sync(now).collect();
+    let both: BTreeSet<Member> = nodes.iter().copied().chain(senders.behind(now)).collect();
+    assert_eq!(both, senders.peers.iter().map(|peer| peer.member).collect());
+    let nodes = nodes.iter().map(|member| member.node.to_string());
+    nodes.collect::<Vec<_>>().join(" ")
 }
 
 /// Plays events against the sender of an empty segment of `n` members, of which 1 leads.

@@ -110,7 +110,8 @@ async fn seen(broker: &Broker, wanted: Option<&[Wanted]>) -> Seen {
     let mut views = broker.raft.watch();
     loop {
         let metadata = Arc::clone(&views.borrow_and_update());
-        let seen = Seen { metadata, lost: broker.leading().lost_within(LOST_LATELY) };
+        let (lost, lag) = (broker.leading().lost_within(LOST_LATELY), broker.controller.lag());
+        let seen = Seen { metadata, lost, lag };
         if seen.lost.is_empty() || !is_led_by_lost(&seen, wanted) {
             return seen;
         }
@@ -205,6 +206,7 @@ fn answer(
 
 #[cfg(test)]
 mod tests {
+    use walrus_replication::lag::Shown;
     use walrus_wire::{kafka_protocol::error::ResponseError, response};
 
     use super::*;
@@ -252,7 +254,7 @@ mod tests {
     fn every_way_of_asking_gets_its_answer() {
         let World { metadata, .. } = World::with_topics(&[("there", 2)]);
         let there = metadata.topic_named("there").unwrap().id.0;
-        let seen = Seen { metadata: Arc::new(metadata), lost: Vec::new() };
+        let seen = Seen { metadata: Arc::new(metadata), lost: Vec::new(), lag: Shown::default() };
         for version in 0..=12 {
             let request = ask(&["there", "missing", "no/name"], &[there, Uuid::max()]);
             let topics = answer(&seen, wanted(&request, version).unwrap(), &BTreeMap::new());

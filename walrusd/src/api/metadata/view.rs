@@ -1,11 +1,13 @@
 //! A topic as Kafka clients see it: the open segments' members are its replicas, those that are
-//! away are offline (design §13.14).
+//! away are offline (design §13.14). In sync are those that are there and keep up, as their leader
+//! sees it.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
-use walrus_metadata::{Member, Metadata, NodeState, Open, Topic};
-use walrus_types::{NodeId, PartitionIndex};
+use walrus_metadata::{Member, Metadata, Open, Topic};
+use walrus_replication::lag::Shown;
+use walrus_types::{NodeId, TopicPartition};
 use walrus_wire::kafka_protocol::{
     error::ResponseError,
     messages::{
@@ -15,7 +17,10 @@ use walrus_wire::kafka_protocol::{
     protocol::StrBytes,
 };
 
-use crate::api::{codes::Refusal, topics};
+use crate::{
+    api::{codes::Refusal, topics},
+    controller::nodes::is_up,
+};
 
 /// What Kafka says a client may do with a topic while nothing is forbidden: a bit for each
 /// `AclOperation` that topics have, by its code (3 Read to 8 Describe, 10 and 11 the configs).
@@ -27,6 +32,8 @@ pub(super) struct Seen {
     pub(super) metadata: Arc<Metadata>,
     /// Nodes whose connections ended a moment ago.
     pub(super) lost: Vec<NodeId>,
+    /// Members that lag.
+    pub(super) lag: Shown,
 }
 
 impl Seen {
@@ -40,7 +47,10 @@ impl Seen {
 /// A topic that is there.
 pub(super) fn show(seen: &Seen, topic: &Topic) -> MetadataResponseTopic {
     let partitions = topic.partitions().iter();
-    let partitions = partitions.map(|(index, chain)| partition(seen, *index, chain.open()));
+    let partitions = partitions.map(|(index, chain)| {
+        let id = TopicPartition { topic: topic.id, partition: *index };
+        partition(seen, id, chain.open())
+    });
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(topic.name.to_string()))))
         .with_topic_id(topic.id.0)
@@ -69,11 +79,12 @@ pub(super) fn tell_operations(topics: &mut [MetadataResponseTopic]) {
     }
 }
 
-fn partition(seen: &Seen, index: PartitionIndex, open: &Open) -> MetadataResponsePartition {
-    let Seen { metadata, lost } = seen;
+fn partition(seen: &Seen, of: TopicPartition, open: &Open) -> MetadataResponsePartition {
+    let Seen { metadata, lost, lag } = seen;
     let id = |node: NodeId| BrokerId(node.0);
     let (up, away): (Vec<Member>, Vec<Member>) =
         open.members.iter().partition(|member| is_up(metadata, **member));
+    let in_sync = up.iter().filter(|member| lag.keeps_up(of, open.key.epoch, member.node));
     // A node that was started anew leads on: its segment of the earlier life is sealed when
     // somebody asks for the partition. Of one that was lost a moment ago a client that is sent
     // back to it learns nothing: it asks again soon where it is told that there is none.
@@ -86,45 +97,37 @@ fn partition(seen: &Seen, index: PartitionIndex, open: &Open) -> MetadataRespons
     };
     MetadataResponsePartition::default()
         .with_error_code(error_code)
-        .with_partition_index(index.0)
+        .with_partition_index(of.partition.0)
         .with_leader_id(leader)
         .with_leader_epoch(open.key.epoch.0)
         .with_replica_nodes(open.members.iter().map(|member| id(member.node)).collect())
-        .with_isr_nodes(up.iter().map(|member| id(member.node)).collect())
+        .with_isr_nodes(in_sync.map(|member| id(member.node)).collect())
         .with_offline_replicas(away.iter().map(|member| id(member.node)).collect())
-}
-
-/// Whether the member's node serves, with the disk that it had then.
-fn is_up(metadata: &Metadata, member: Member) -> bool {
-    metadata.node(member.node).is_some_and(|node| {
-        let serves = match node.state {
-            NodeState::Active | NodeState::Draining => true,
-            NodeState::Fenced | NodeState::Removed => false,
-        };
-        serves && node.storage == member.storage
-    })
 }
 
 #[cfg(test)]
 mod tests {
-    use walrus_types::StorageId;
+    use walrus_replication::lag::{Edition, Laggards, Published};
+    use walrus_types::{Epoch, PartitionIndex, StorageId};
 
     use super::*;
-    use crate::api::world::World;
+    use crate::{api::world::World, controller::fake};
 
-    fn one_partition() -> (Seen, Open) {
+    fn one_partition() -> (Seen, TopicPartition, Open) {
         let World { metadata, .. } = World::with_topics(&[("t", 1)]);
         let topic = metadata.topic_named("t").unwrap();
-        let open = topic.partition(PartitionIndex(0)).unwrap().open().clone();
-        (Seen { metadata: Arc::new(metadata), lost: Vec::new() }, open)
+        let of = TopicPartition { topic: topic.id, partition: PartitionIndex(0) };
+        let open = topic.partition(of.partition).unwrap().open().clone();
+        let (lost, lag) = (Vec::new(), Shown::default());
+        (Seen { metadata: Arc::new(metadata), lost, lag }, of, open)
     }
 
     #[test]
     fn nobody_is_sent_to_a_leader_that_was_lost_a_moment_ago() {
-        let (mut seen, open) = one_partition();
+        let (mut seen, of, open) = one_partition();
         for (lost, waits) in [(open.leader.node.0 + 1, false), (open.leader.node.0, true)] {
             seen.lost = vec![NodeId(lost)];
-            let shown = partition(&seen, PartitionIndex(0), &open);
+            let shown = partition(&seen, of, &open);
             assert_eq!(shown.leader_id.0 == -1, waits);
             assert_eq!(shown.error_code == ResponseError::LeaderNotAvailable.code(), waits);
             // It may be back in no time: it is not taken for away.
@@ -136,8 +139,8 @@ mod tests {
 
     #[test]
     fn members_that_are_away_are_offline_and_a_leader_that_is_away_is_none() {
-        let (seen, open) = one_partition();
-        let shown = partition(&seen, PartitionIndex(0), &open);
+        let (seen, of, open) = one_partition();
+        let shown = partition(&seen, of, &open);
         let node = open.leader.node.0;
         assert_eq!((shown.error_code, shown.leader_id.0), (0, node));
         assert_eq!(shown.leader_epoch, open.key.epoch.0);
@@ -147,11 +150,29 @@ mod tests {
         let gone = Member { node: NodeId(node + 1), storage: open.members[0].storage };
         for members in [vec![other_disk], vec![gone]] {
             let open = Open { members: members.into(), ..open.clone() };
-            let shown = partition(&seen, PartitionIndex(0), &open);
+            let shown = partition(&seen, of, &open);
             assert_eq!(shown.error_code, ResponseError::LeaderNotAvailable.code());
             assert_eq!(shown.leader_id.0, -1);
             assert_eq!((shown.isr_nodes.len(), shown.offline_replicas.len()), (0, 1));
             assert_eq!(shown.replica_nodes.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_member_that_lags_is_not_in_sync_and_not_offline_and_only_in_that_segment() {
+        let metadata = Arc::new(fake::cluster(3, 1));
+        let of = fake::partition(0);
+        let open = metadata.partition(of).unwrap().open().clone();
+        for (epoch, isr) in [(open.key.epoch, &[1, 3][..]), (Epoch(9), &[1, 2, 3])] {
+            let lags = Laggards { partition: of, epoch, members: vec![NodeId(2)] };
+            let edition = Edition { term: 1, number: 1 };
+            let mut lag = Shown::default();
+            lag.take(&Published { version: 0, edition, list: Some(vec![lags]) });
+            let seen = Seen { metadata: Arc::clone(&metadata), lost: Vec::new(), lag };
+            let shown = partition(&seen, of, &open);
+            let in_sync: Vec<i32> = shown.isr_nodes.iter().map(|node| node.0).collect();
+            assert_eq!(in_sync, isr, "lag in {epoch}");
+            assert_eq!((shown.replica_nodes.len(), shown.offline_replicas.len()), (3, 0));
         }
     }
 }

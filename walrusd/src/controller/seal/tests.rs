@@ -1,7 +1,7 @@
 //! A seal against a cluster that answers by a script.
 
 use walrus_metadata::Coverage;
-use walrus_replication::liveness::Beat;
+use walrus_replication::{lag::Telling, liveness::Beat};
 use walrus_types::Offset;
 
 use super::*;
@@ -52,7 +52,7 @@ fn hear(seal: &Seal<Fake>) {
     for (id, node) in metadata.nodes() {
         if !cluster.log.lock().down.contains(&id.0) {
             let beat = Beat { incarnation: node.incarnation, ..Beat::default() };
-            seal.state.heard(BeatRequest { node: *id, beat }, now);
+            seal.state.heard(BeatRequest { node: *id, beat, lag: Telling::default() }, now);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Reigns over a cluster that answers by a script.
 
 use walrus_raft::RaftPeer;
-use walrus_replication::liveness::{Answer, Beat};
+use walrus_replication::{
+    lag::Telling,
+    liveness::{Answer, Beat},
+};
 use walrus_types::ClusterId;
 
 use super::*;
@@ -37,7 +40,7 @@ async fn settle(reign: &mut Reign<Fake>) {
 
 fn beat(reign: &Reign<Fake>, node: i32, life: u64) -> Answer {
     let beat = Beat { incarnation: Incarnation(life), applied: 1, ..Beat::default() };
-    let request = BeatRequest { node: NodeId(node), beat };
+    let request = BeatRequest { node: NodeId(node), beat, lag: Telling::default() };
     reign.state.heard(request, reign.cluster.uptime()).answer
 }
 
@@ -299,7 +302,8 @@ async fn nobody_is_answered_before_all_that_was_committed_is_applied() {
     let running = tokio::spawn(run(Arc::clone(&cluster), Arc::clone(&state)));
     let beat = || {
         let beat = Beat { incarnation: Incarnation(1), applied: 1, ..Beat::default() };
-        state.heard(BeatRequest { node: NodeId(2), beat }, cluster.uptime())
+        state
+            .heard(BeatRequest { node: NodeId(2), beat, lag: Telling::default() }, cluster.uptime())
     };
     cluster.caught_up_to(3);
     // It leads, leads no more, and leads again, all of it behind.
