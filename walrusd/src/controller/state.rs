@@ -516,7 +516,12 @@ mod tests {
         fake::apply(&mut metadata, &fake::fence(2, 1));
         controller.review(&metadata, UptimeMs(4_000));
         goes_round(1, 4_000);
-        assert!(keeps_up(&other), "a life that is fenced has nothing to say");
+        assert!(keeps_up(&other), "a life that is fenced is of no interest");
+        // It says so again, for it is told that nobody has it.
+        for now in [5_500, 7_000] {
+            goes_round(1, now);
+            assert!(keeps_up(&other), "a life that is fenced has nothing to say");
+        }
     }
 
     #[test]
