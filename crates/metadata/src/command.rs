@@ -18,6 +18,7 @@ use walrus_types::{
 
 use crate::{
     node::{Addresses, Leader, Member},
+    partition::Assignment,
     segment::{Coverage, Digest, Reason, SealedAt, SegmentKey},
     v1,
 };
@@ -53,6 +54,8 @@ pub enum Command {
     SetNodeState(SetNodeState),
     /// Says who holds sealed segments.
     SetMembers(Vec<SetMembers>),
+    /// Says where partitions are to be.
+    Assign(Vec<Assign>),
 }
 
 /// A node that starts. Its incarnation must be greater than any before.
@@ -120,6 +123,18 @@ pub struct SetMembers {
     pub members: Vec<Member>,
     /// What its bytes come to, if that was computed. It is set once.
     pub digest: Option<Digest>,
+}
+
+/// Where a partition is to be from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assign {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// What is in force: another assignment is left alone.
+    pub expected: Option<Assignment>,
+    /// What is to be; nothing when the partition is where it was to be, or may stay where it is.
+    /// As many nodes as it names are its topic's target from then on.
+    pub assignment: Option<Assignment>,
 }
 
 /// Who is to write a segment, who is to store it.
@@ -262,7 +277,8 @@ where
     }
 }
 
-fn decode_whole<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, DecodeError> {
+/// Exactly one postcard value.
+pub(crate) fn decode_whole<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, DecodeError> {
     let (value, rest) = postcard::take_from_bytes(body)?;
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::TooLong(rest.len())) }
 }
@@ -290,6 +306,7 @@ impl fmt::Display for Command {
                 write!(f, "{what} {}", set.node)
             }
             Self::SetMembers(sets) => write!(f, "set members of {} segments", sets.len()),
+            Self::Assign(assigns) => write!(f, "assign {} partitions", assigns.len()),
         }
     }
 }

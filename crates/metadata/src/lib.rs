@@ -24,21 +24,22 @@ mod segment;
 mod snapshot;
 mod topic;
 mod v1;
+mod v2;
 
 pub use command::{
-    AddPartitions, Command, ConfigResource, DecodeError, Fence, NewTopic, NodeChange, Placement,
-    Prune, Register, Roll, SetConfigs, SetMembers, SetNodeState,
+    AddPartitions, Assign, Command, ConfigResource, DecodeError, Fence, NewTopic, NodeChange,
+    Placement, Prune, Register, Roll, SetConfigs, SetMembers, SetNodeState,
 };
 pub use diff::Difference;
 pub use metadata::Metadata;
 pub use node::{Address, Addresses, Fences, Leader, Member, Node, NodeState};
-pub use partition::{EpochEnd, Partition};
-pub use queries::{Holding, Short};
+pub use partition::{Assignment, EpochEnd, Partition};
+pub use queries::{Holding, Outstanding, Short};
 pub use reply::{
-    AddRefusal, ConfigBounds, ConfigRefusal, CoverageRefusal, CreateRefusal, FenceRefusal, Fenced,
-    MembersRefusal, NodeStateRefusal, PartitionCountRefusal, PlacementRefusal, ProducerIdBlock,
-    ProducerIdsSpent, PruneRefusal, Pruned, RegisterRefusal, Registered, Reply, RollRefusal,
-    Rolled, TopicCreated, UnknownTopic,
+    AddRefusal, AssignRefusal, ConfigBounds, ConfigRefusal, CoverageRefusal, CreateRefusal,
+    FenceRefusal, Fenced, MembersRefusal, NodeStateRefusal, PartitionCountRefusal,
+    PlacementRefusal, ProducerIdBlock, ProducerIdsSpent, PruneRefusal, Pruned, RegisterRefusal,
+    Registered, Reply, RollRefusal, Rolled, TopicCreated, UnknownTopic,
 };
 pub use segment::{Coverage, Digest, Loss, Open, Reason, Sealed, SealedAt, Segment, SegmentKey};
 pub use snapshot::SnapshotError;

@@ -13,7 +13,8 @@
 
 use std::sync::Arc;
 
-use walrus_types::{Epoch, Offset};
+use serde::{Deserialize, Serialize};
+use walrus_types::{Epoch, NodeId, Offset};
 
 use crate::{
     limits::LOSSES_MAX,
@@ -21,6 +22,16 @@ use crate::{
     node::Member,
     segment::{Coverage, Digest, Loss, Open, Sealed, SealedAt, Segment, SegmentKey},
 };
+
+/// Where a partition is to be, while it is not all there: what somebody asked for by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The nodes that are to store all of it, in the order of its next segments' members.
+    pub to: Vec<NodeId>,
+    /// The nodes that stored the open segment when it was asked for: where the partition goes
+    /// back to when somebody thinks better of it.
+    pub from: Vec<NodeId>,
+}
 
 /// A partition. See the module's head for the picture.
 ///
@@ -34,6 +45,7 @@ pub struct Partition {
     pub(crate) log_start: Offset,
     /// By the segment that was sealed, which is in the chain only if something of it was found.
     pub(crate) losses: Map<SegmentKey, Loss>,
+    pub(crate) assignment: Option<Arc<Assignment>>,
 }
 
 /// How far an epoch reached, as OffsetForLeaderEpoch asks.
@@ -49,7 +61,8 @@ impl Partition {
     /// A partition with nothing in it.
     pub(crate) fn new(open: Open) -> Self {
         let log_start = open.key.base;
-        Self { sealed: Map::default(), open, log_start, losses: Map::default() }
+        let (sealed, losses) = (Map::default(), Map::default());
+        Self { sealed, open, log_start, losses, assignment: None }
     }
 
     /// The segment that takes appends.
@@ -81,6 +94,11 @@ impl Partition {
     /// What lossy seals may have lost, by the segment, from the log start on.
     pub fn losses(&self) -> &Map<SegmentKey, Loss> {
         &self.losses
+    }
+
+    /// Where it is to be, while it is not all there.
+    pub fn assignment(&self) -> Option<&Arc<Assignment>> {
+        self.assignment.as_ref()
     }
 
     /// Whether the chain has a segment of that key.
@@ -248,6 +266,9 @@ impl Partition {
         }
         if self.losses.len() > LOSSES_MAX {
             return Err("more losses than are kept");
+        }
+        if self.assignment.as_ref().is_some_and(|wish| wish.to.is_empty()) {
+            return Err("a partition is assigned to nobody");
         }
         for (key, loss) in &self.losses {
             let in_order = key.base <= loss.from && loss.from <= loss.seen;

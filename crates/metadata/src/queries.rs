@@ -15,7 +15,7 @@ use crate::{
     metadata::Metadata,
     node::{Leader, Member, NodeState},
     partition::Partition,
-    segment::Segment,
+    segment::{Open, Segment},
 };
 
 /// What a node is still needed for.
@@ -44,7 +44,62 @@ pub struct Short {
     pub target: u8,
 }
 
+/// What there is to do until a partition is where it was assigned to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outstanding {
+    /// Where it is to be, of the nodes that are still in the cluster.
+    pub to: Vec<NodeId>,
+    /// Those of them that lack some segment of it.
+    pub adding: Vec<NodeId>,
+    /// Others that hold some segment of it.
+    pub removing: Vec<NodeId>,
+    /// Whether the open segment has those members in that order.
+    pub is_open_there: bool,
+}
+
+impl Outstanding {
+    /// Whether nothing is left to do.
+    pub fn is_done(&self) -> bool {
+        self.adding.is_empty() && self.removing.is_empty() && self.is_open_there
+    }
+}
+
 impl Metadata {
+    /// Who is to store a partition by its assignment: nothing where there is none. Nodes that left
+    /// the cluster are left out.
+    pub fn assigned(&self, partition: &Partition) -> Vec<Member> {
+        let to = partition.assignment.as_ref().map_or(&[][..], |assignment| &assignment.to);
+        to.iter()
+            .filter_map(|id| {
+                let node = self.nodes.get(id).filter(|node| node.state != NodeState::Removed)?;
+                Some(Member { node: *id, storage: node.storage })
+            })
+            .collect()
+    }
+
+    /// What there is to do until that partition is where it was assigned to, if it is. Looks at
+    /// its whole chain.
+    pub fn outstanding(&self, partition: &Partition) -> Option<Outstanding> {
+        partition.assignment.as_ref()?;
+        let to = self.assigned(partition);
+        let (mut adding, mut removing) = (Vec::new(), Vec::new());
+        for segment in partition.chain() {
+            let members = segment.members();
+            let lacking = to.iter().filter(|member| !members.contains(member));
+            adding.extend(lacking.map(|member| member.node));
+            let over = members.iter().filter(|member| !to.contains(member));
+            removing.extend(over.map(|member| member.node));
+        }
+        for list in [&mut adding, &mut removing] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        let Open { members, .. } = &partition.open;
+        let is_open_there = **members == *to;
+        let to = to.iter().map(|member| member.node).collect();
+        Some(Outstanding { to, adding, removing, is_open_there })
+    }
+
     /// Whether placement should give that node leases: it is active, and if it was fenced
     /// repeatedly, its wait is over. A preference: where nobody may, whoever
     /// [may lead](Self::may_lead) is better than nobody.
@@ -107,23 +162,29 @@ impl Metadata {
     }
 
     /// Up to `limit` segments that have fewer members which `count` than their topic wants and
-    /// active nodes could hold: single copies first, those without any last, for nobody has what
-    /// could be copied. Looks at all segments.
+    /// active nodes could hold, or lack a member that their partition is assigned to: single copies
+    /// first, those without any last, for nobody has what could be copied. Looks at all segments.
     pub fn short_of_copies(&self, count: impl Fn(Member) -> bool, limit: usize) -> Vec<Short> {
         let active = self.active_total();
         let mut found: [Vec<Short>; MEMBERS_MAX + 1] = Default::default();
-        for (partition, segment) in self.segments() {
-            let target = self.topics.get(&partition.topic).map_or(0, |t| t.replicas_target);
-            let copies = segment.members().iter().filter(|member| count(**member)).count();
-            if copies >= active.min(target.into()) || found[copies].len() >= limit {
-                continue;
+        for (id, partition) in self.partitions() {
+            let target = self.topics.get(&id.topic).map_or(0, |t| t.replicas_target);
+            let assigned = self.assigned(partition);
+            for segment in partition.chain() {
+                let members = segment.members();
+                let copies = members.iter().filter(|member| count(**member)).count();
+                let is_wanted = copies < active.min(target.into())
+                    || assigned.iter().any(|member| !members.contains(member));
+                if !is_wanted || found[copies].len() >= limit {
+                    continue;
+                }
+                found[copies].push(Short {
+                    segment: id_of(id, segment),
+                    is_open: matches!(segment, Segment::Open(_)),
+                    copies: u8::try_from(copies).expect("no more than members"),
+                    target,
+                });
             }
-            found[copies].push(Short {
-                segment: id_of(partition, segment),
-                is_open: matches!(segment, Segment::Open(_)),
-                copies: u8::try_from(copies).expect("no more than members"),
-                target,
-            });
         }
         found.rotate_left(1);
         found.into_iter().flatten().take(limit).collect()

@@ -35,6 +35,8 @@ pub enum Reply {
     NodeStateSet(Result<NodeState, NodeStateRefusal>),
     /// To `SetMembers`.
     MembersSet(Vec<Result<(), MembersRefusal>>),
+    /// To `Assign`.
+    Assigned(Vec<Result<(), AssignRefusal>>),
 }
 
 /// A node is in.
@@ -231,6 +233,29 @@ pub enum MembersRefusal {
         known: Digest,
         /// What was given.
         given: Digest,
+    },
+}
+
+/// Why a partition is not assigned so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum AssignRefusal {
+    /// There is no such partition.
+    #[error("there is no such partition")]
+    UnknownPartition,
+    /// Somebody else assigned it meanwhile, or it arrived.
+    #[error("the partition is assigned otherwise meanwhile")]
+    OtherAssignment,
+    /// No nodes, too many, or one twice.
+    #[error("a partition is assigned to 1 to {limit} nodes, all different")]
+    Nodes {
+        /// The most there may be.
+        limit: u64,
+    },
+    /// A node that it names is not in the cluster.
+    #[error("{node} is not in the cluster")]
+    UnknownNode {
+        /// Which.
+        node: NodeId,
     },
 }
 

@@ -1,14 +1,15 @@
 //! The state as bytes.
 //!
 //! ```text
-//!  0       u8   version (2)
+//!  0       u8   version (3)
 //!  1       …    postcard of [`Image`]
 //!  end-4   u32  CRC-32C of all before, little-endian
 //! ```
 //!
 //! The image is a form of its own, so that the state in memory may change its shape. Lists of
 //! members stand in one table, for most segments share theirs with thousands of others: a sealed
-//! segment takes about 30 bytes, and 16 more with its digest. Version 1 is read too, see `v1.rs`.
+//! segment takes about 30 bytes, and 16 more with its digest. Versions 1 and 2 are read too, see
+//! `v1.rs` and `v2.rs`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,17 +20,17 @@ use walrus_types::{
 };
 
 use crate::{
-    command::{DecodeError, decode_versioned},
+    command::{DecodeError, decode_versioned, decode_whole},
     map::Map,
     metadata::Metadata,
     node::{Leader, Member, Node},
-    partition::Partition,
+    partition::{Assignment, Partition},
     segment::{Digest, Loss, Open, Reason, Sealed, SegmentKey},
     topic::Topic,
-    v1,
+    v1, v2,
 };
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const CRC_BYTES: usize = 4;
 
 /// Why bytes are no snapshot.
@@ -86,6 +87,7 @@ pub(crate) struct PartitionImage {
     pub(crate) w: u8,
     pub(crate) opened_at: TimestampMs,
     pub(crate) reason: Reason,
+    pub(crate) assignment: Option<Assignment>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,7 +137,11 @@ impl Metadata {
         if stored != computed {
             return Err(SnapshotError::Crc { stored, computed });
         }
-        let state = state_of(decode_versioned::<Image, v1::Image>(body, VERSION)?)?;
+        let image = match body.split_first() {
+            Some((&v2::VERSION, body)) => decode_whole::<v2::Image>(body)?.into(),
+            _ => decode_versioned::<Image, v1::Image>(body, VERSION)?,
+        };
+        let state = state_of(image)?;
         state.verify().map_err(SnapshotError::Broken)?;
         Ok(state)
     }
@@ -202,6 +208,7 @@ fn partition_image(partition: &Partition, table: &mut MemberTable) -> PartitionI
         w,
         opened_at,
         reason,
+        assignment: partition.assignment.as_deref().cloned(),
     }
 }
 
@@ -270,5 +277,6 @@ fn partition_of(
     let members = list(image.members)?;
     let open = Open { key, leader, members, w, opened_at, reason };
     let losses = image.losses.into_iter().collect();
-    Ok(Partition { sealed, open, log_start, losses })
+    let assignment = image.assignment.map(Arc::new);
+    Ok(Partition { sealed, open, log_start, losses, assignment })
 }

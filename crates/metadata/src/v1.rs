@@ -178,8 +178,8 @@ impl From<PartitionImage> for snapshot::PartitionImage {
     fn from(old: PartitionImage) -> Self {
         let PartitionImage { log_start, sealed, key, leader, members, w, opened_at, reason } = old;
         let sealed = sealed.into_iter().map(Into::into).collect();
-        let losses = Vec::new();
-        Self { log_start, sealed, losses, key, leader, members, w, opened_at, reason }
+        let (losses, assignment) = (Vec::new(), None);
+        Self { log_start, sealed, losses, key, leader, members, w, opened_at, reason, assignment }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The rules. Each command is judged here, against the state and nothing else.
 
+mod assign;
 mod configs;
 mod members;
 mod nodes;
@@ -79,6 +80,9 @@ impl Metadata {
             Command::Fence(fence) => Reply::Fenced(self.fence(*fence)),
             Command::SetNodeState(set) => Reply::NodeStateSet(self.set_node_state(*set)),
             Command::SetMembers(sets) => Reply::MembersSet(self.set_members(sets)),
+            Command::Assign(assigns) => {
+                Reply::Assigned(assigns.iter().map(|assign| self.assign(assign)).collect())
+            }
         }
     }
 
@@ -106,6 +110,7 @@ fn length_limit(command: &Command) -> Option<usize> {
         Command::Roll(rolls) => (rolls.len(), all),
         Command::Prune(prunes) => (prunes.len(), all),
         Command::SetMembers(sets) => (sets.len(), all),
+        Command::Assign(assigns) => (assigns.len(), all),
     };
     (length > limit).then_some(limit)
 }

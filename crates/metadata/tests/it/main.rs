@@ -7,6 +7,8 @@ mod queries;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod rules_assign;
+#[cfg(test)]
 mod rules_lives;
 #[cfg(test)]
 mod rules_nodes;
@@ -20,5 +22,7 @@ mod rules_topics;
 mod snapshot;
 #[cfg(test)]
 mod v1;
+#[cfg(test)]
+mod v2;
 #[cfg(test)]
 mod world;

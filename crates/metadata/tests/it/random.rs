@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use walrus_metadata::{
-    AddPartitions, Command, ConfigResource, Coverage, Digest, Fence, Metadata, NewTopic,
-    NodeChange, NodeState, Partition, Placement, Prune, Reason, Register, Roll, SetConfigs,
-    SetMembers,
+    AddPartitions, Assign, Assignment, Command, ConfigResource, Coverage, Digest, Fence, Metadata,
+    NewTopic, NodeChange, NodeState, Partition, Placement, Prune, Reason, Register, Roll,
+    SetConfigs, SetMembers,
 };
 use walrus_types::{Epoch, Incarnation, NodeId, Offset, TimestampMs, TopicPartition};
 
@@ -50,6 +50,7 @@ enum Step {
     Roll { pick: usize, exact: bool, past: i64, reason: Reason, mask: u8, next: Placement },
     Prune { pick: usize, exact: bool, past: i64 },
     Regroup { pick: usize, exact: bool, nodes: Vec<i32>, digest: Option<u128> },
+    Assign { pick: usize, exact: bool, nodes: Vec<i32>, ends: bool },
     Register { node: i32, exact: bool, disk: i32, at: TimestampMs },
     Fence { node: i32, exact: bool, at: TimestampMs },
 }
@@ -79,6 +80,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..40_usize, exact(), members, digest).prop_map(|(pick, exact, nodes, digest)| {
             Step::Regroup { pick, exact, nodes, digest }
         }),
+        2 => (0..8_usize, exact(), prop::collection::vec(node(), 0..4), any::<bool>())
+            .prop_map(|(pick, exact, nodes, ends)| Step::Assign { pick, exact, nodes, ends }),
         3 => (node(), exact(), 0..3_i32, at())
             .prop_map(|(node, exact, disk, at)| Step::Register { node, exact, disk, at }),
         2 => (node(), exact(), at()).prop_map(|(node, exact, at)| Step::Fence { node, exact, at }),
@@ -135,6 +138,15 @@ fn aimed(step: &Step, state: &Metadata) -> Option<Command> {
             let expected = if *exact { found.members.to_vec() } else { members.clone() };
             let digest = digest.map(Digest::from);
             Command::SetMembers(vec![SetMembers { partition, segment, expected, members, digest }])
+        }
+        Step::Assign { pick, exact, nodes, ends } => {
+            let (partition, found) = nth(*pick)?;
+            let known = found.assignment().map(|known| Assignment::clone(known));
+            let to: Vec<NodeId> = nodes.iter().map(|node| NodeId(*node)).collect();
+            let wish = Assignment { from: to.clone(), to };
+            let expected = if *exact { known } else { Some(wish.clone()) };
+            let assignment = (!ends).then_some(wish);
+            Command::Assign(vec![Assign { partition, expected, assignment }])
         }
         Step::Register { node, exact, disk, at } => {
             let storage = member(node + disk * 10).storage;
@@ -259,7 +271,7 @@ proptest! {
         drop(Command::decode(&bytes));
         drop(Metadata::decode(&bytes));
         // With a right checksum and version, so that the decoder itself is reached.
-        for version in [1, 2] {
+        for version in [1, 2, 3] {
             let mut body = vec![version];
             body.extend(&bytes);
             drop(Command::decode(&body));
