@@ -356,11 +356,33 @@ impl Broker {
         id: TopicPartition,
         occasion: Occasion,
     ) -> Result<Placement, placement::Refusal> {
+        self.place(id, occasion, None)
+    }
+
+    /// Where the next segment of a partition goes when that node is to lead it.
+    ///
+    /// # Errors
+    /// [`placement::Refusal`]: that node cannot lead it now.
+    pub fn place_led_by(
+        &self,
+        id: TopicPartition,
+        leader: NodeId,
+    ) -> Result<Placement, placement::Refusal> {
+        self.place(id, Occasion::Planned(RollReason::Operator), Some(leader))
+    }
+
+    fn place(
+        &self,
+        id: TopicPartition,
+        occasion: Occasion,
+        leader: Option<NodeId>,
+    ) -> Result<Placement, placement::Refusal> {
         let metadata = self.metadata();
         let topic = metadata.topic(id.topic).ok_or(placement::Refusal::NobodyLives)?;
         let chain = topic.partition(id.partition).ok_or(placement::Refusal::NobodyLives)?;
         let TopicTerms { min_insync, policy, lax: _ } = self.terms_of(topic);
         let members = nodes::members(&chain.open().members);
+        let assigned = nodes::assigned(&metadata, chain);
         let request = placement::Request {
             partition: id.partition,
             target: usize::from(topic.replicas_target).max(1),
@@ -373,8 +395,13 @@ impl Broker {
             policy,
             occasion,
             salt: nodes::salt(id.topic),
+            assigned: &assigned,
         };
-        placement::place(&self.nodes(), &request).map(|placed| nodes::placement(&placed))
+        let placed = match leader {
+            Some(leader) => placement::place_led_by(&self.nodes(), &request, leader)?,
+            None => placement::place(&self.nodes(), &request)?,
+        };
+        Ok(nodes::placement(&placed))
     }
 
     /// The controller wants the open segment of `epoch`, which this node leads, to be followed by

@@ -17,6 +17,8 @@
 //! - The lease moves inside the set by the topic's policy ([`LeaderPolicy`]), to a member of the
 //!   segment before if it can, for others have to fetch its state first. A node that was fenced
 //!   again and again waits for leases (L1).
+//! - Nodes that somebody asked for by name come first, in that order, as far as they are there; the
+//!   members of the segment before fill the places of those that are not.
 //! - A leader that lost its quorum succeeds itself, with members that it reaches, or not at all
 //!   (M5).
 //! - `w` follows from the number of members (M11, M12).
@@ -103,6 +105,8 @@ pub struct Request<'a> {
     pub occasion: Occasion,
     /// Different for each topic, the same for all of its partitions.
     pub salt: u64,
+    /// The nodes that are to store the partition by name, in their order; none where nobody asked.
+    pub assigned: &'a [NodeId],
 }
 
 /// Where a segment is to be, and why there.
@@ -141,6 +145,9 @@ pub enum Refusal {
         /// How many it needs.
         w: usize,
     },
+    /// The node that was to lead by name cannot now.
+    #[error("{0} cannot lead the partition now")]
+    NotAble(NodeId),
 }
 
 /// Places one segment. The same input always gives the same answer.
@@ -152,6 +159,30 @@ pub enum Refusal {
 /// When the target is zero.
 pub fn place(nodes: &Nodes, request: &Request<'_>) -> Result<Placed, Refusal> {
     place_beside(nodes, request, &nodes::Load::default())
+}
+
+/// As [`place`], led by a node that was asked for by name.
+///
+/// # Errors
+/// [`Refusal::NotAble`] when it is none of the members, may not be given leases, or could not
+/// commit; else as [`place`].
+///
+/// # Panics
+/// When the target is zero.
+pub fn place_led_by(
+    nodes: &Nodes,
+    request: &Request<'_>,
+    leader: NodeId,
+) -> Result<Placed, Refusal> {
+    assert!(request.target > 0, "a segment wants at least one member");
+    let load = nodes::Load::default();
+    let (members, mut why) = members::choose(nodes, request, &load);
+    let w = write_quorum(members.len().max(1), request.min_insync);
+    if !lead::is_able(nodes, request, &members, leader) {
+        return Err(Refusal::NotAble(leader));
+    }
+    why.push(Why::Leads { node: leader, because: Lead::Named });
+    Ok(placed(nodes, request.target, leader, &members, (w, why)))
 }
 
 /// As [`place`], beside what the same topic was given already.

@@ -211,6 +211,11 @@ impl ProducerTable {
         self.end
     }
 
+    /// The newest batch of each producer.
+    pub fn newest(&self) -> impl Iterator<Item = (ProducerId, &Remembered)> {
+        self.producers.iter().map(|(producer, window)| (*producer, window.last()))
+    }
+
     /// The remembered batches of one producer, oldest first.
     pub fn remembered(&self, producer: ProducerId) -> impl Iterator<Item = &Remembered> {
         self.producers.get(&producer).into_iter().flat_map(Window::iter)

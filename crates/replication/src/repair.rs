@@ -3,7 +3,8 @@
 //! A copy counts when its node is active, or was lost a moment ago: one that comes back within
 //! [`MISSING_MS`] has all that it had. The copies of a node that drains do not count, and can be
 //! copied from; they go once as many others have everything as the topic wants. A disk that was
-//! lost and a node that was removed count for nothing and leave at once.
+//! lost and a node that was removed count for nothing and leave at once. Where a partition is
+//! assigned to nodes by name, those are given all of it, and the others leave once they have it.
 //!
 //! ```text
 //!  short segments: fewest copies first, internal topics first
@@ -56,6 +57,8 @@ pub struct Short<'a> {
     pub target: usize,
     /// The cluster itself needs it.
     pub is_internal: bool,
+    /// Who is to have it by name; nobody where nobody asked.
+    pub assigned: &'a [Member],
 }
 
 /// A copy that is to be made.
@@ -99,6 +102,18 @@ pub fn counts(nodes: &Nodes, member: Member) -> bool {
     worth(nodes, member) == Worth::Counts
 }
 
+impl Short<'_> {
+    /// Those that are to have it by name, have it not and can take it now.
+    fn lacking<'s>(&'s self, nodes: &'s Nodes) -> impl Iterator<Item = Member> + 's {
+        let takes = move |member: &Member| {
+            let node = nodes.get(member.node).filter(|node| node.storage == member.storage);
+            node.is_some_and(Node::takes_segments)
+        };
+        let lacks = move |member: &&Member| !self.members.contains(member);
+        self.assigned.iter().filter(lacks).copied().filter(move |member| takes(member))
+    }
+}
+
 /// Whether there is a member whose copy may no longer be needed, whatever it is a member of.
 #[must_use]
 pub fn anybody_leaves(nodes: &Nodes) -> bool {
@@ -116,14 +131,15 @@ fn can_give(nodes: &Nodes, member: Member) -> bool {
 ///
 /// Who leaves goes when as many as the topic wants have it and can be read from now: a node that
 /// drains for a while on a cluster without a spare one keeps what it has. Who is missing stays on
-/// the list until there are as many copies as the topic wants, for it may be back. One of those
+/// the list until there are as many copies as the topic wants, for it may be back. Once all that
+/// are to have it by name have it and can be read from, they alone are members. One of those
 /// before stays in any case: metadata wants to see where the copies came from.
 #[must_use]
 pub fn regroup(
     nodes: &Nodes,
     members: &[Member],
     with: Option<Member>,
-    target: usize,
+    (target, assigned): (usize, &[Member]),
 ) -> Vec<Member> {
     let there = members.iter().filter(|member| worth(nodes, **member) != Worth::Gone).copied();
     let new = with.filter(|new| !members.contains(new));
@@ -137,7 +153,12 @@ pub fn regroup(
         Worth::Missing => copies < target.max(1),
         Worth::Gone => false,
     };
-    let kept: Vec<Member> = all.iter().filter(|member| stays(member)).copied().collect();
+    let is_at_hand = |member: &Member| all.contains(member) && at_hand(&member);
+    let kept: Vec<Member> = if !assigned.is_empty() && assigned.iter().all(is_at_hand) {
+        assigned.to_vec()
+    } else {
+        all.iter().filter(|member| stays(member)).copied().collect()
+    };
     let is_traced = kept.iter().any(|member| members.contains(member));
     match (is_traced, all.is_empty()) {
         (true, _) => kept,
@@ -225,9 +246,9 @@ impl Repairs {
     fn is_due(&self, nodes: &Nodes, short: &Short<'_>, now: UptimeMs) -> bool {
         let copies = short.members.iter().filter(|member| counts(nodes, **member)).count();
         let waits = self.failed.get(&short.segment).is_some_and(|failed| now < failed.again_at);
-        copies < short.target.min(nodes.active())
-            && !waits
-            && !self.making.contains_key(&short.segment)
+        let is_wanted =
+            copies < short.target.min(nodes.active()) || short.lacking(nodes).next().is_some();
+        is_wanted && !waits && !self.making.contains_key(&short.segment)
     }
 
     fn place(&mut self, nodes: &Nodes, short: &Short<'_>, now: UptimeMs) -> Option<CopyWanted> {
@@ -245,10 +266,10 @@ impl Repairs {
             let paid_at = self.paid_at.get(&node.id).copied().unwrap_or(UptimeMs(0));
             (!is_beside, nodes.same_rack(node.id, &kept), paid_at, node.held, node.id)
         };
-        let target = nodes
-            .iter()
-            .filter(|node| node.takes_segments() && !holds(node) && has_room(node.id))
-            .min_by_key(rank)?;
+        let named: Vec<NodeId> = short.lacking(nodes).map(|member| member.node).collect();
+        let is_wanted = |node: &Node| named.is_empty() || named.contains(&node.id);
+        let able = |node: &&Node| node.takes_segments() && !holds(node) && has_room(node.id);
+        let target = nodes.iter().filter(able).filter(|node| is_wanted(node)).min_by_key(rank)?;
         let to = Member { node: target.id, storage: target.storage };
         let mut sources: Vec<Member> =
             short.members.iter().filter(|member| can_give(nodes, **member)).copied().collect();

@@ -440,6 +440,7 @@ impl World {
             policy,
             occasion,
             salt: 1,
+            assigned: &[],
         };
         let placed = placement::place(&nodes, &request)?;
         let Writer { node, incarnation } = placed.leader;

@@ -3,9 +3,10 @@
 //! Every match is exhaustive: a new variant does not compile until someone has thought about
 //! what a client does with it.
 
+use walrus_admin::{ApiError, Code};
 use walrus_metadata::{
-    AddRefusal, CreateRefusal, PartitionCountRefusal, PlacementRefusal, ProducerIdsSpent,
-    PruneRefusal, Reply, UnknownTopic,
+    AddRefusal, AssignRefusal, CreateRefusal, PartitionCountRefusal, PlacementRefusal,
+    ProducerIdsSpent, PruneRefusal, Reply, UnknownTopic,
 };
 use walrus_raft::ProposeError;
 use walrus_replication::{OffsetOutOfRange, SequenceError, placement};
@@ -121,6 +122,7 @@ impl From<&placement::Refusal> for Refusal {
             placement::Refusal::NobodyLives
             | placement::Refusal::LeaderGone(_)
             | placement::Refusal::CutOff { .. } => ResponseError::BrokerNotAvailable,
+            placement::Refusal::NotAble(_) => ResponseError::PreferredLeaderNotAvailable,
         };
         Self::new(code, refusal.to_string())
     }
@@ -227,6 +229,19 @@ fn placement_code(refusal: &PlacementRefusal) -> ResponseError {
     }
 }
 
+impl From<AssignRefusal> for Refusal {
+    fn from(refusal: AssignRefusal) -> Self {
+        let code = match &refusal {
+            AssignRefusal::UnknownPartition => ResponseError::UnknownTopicOrPartition,
+            AssignRefusal::OtherAssignment => ResponseError::RequestTimedOut,
+            AssignRefusal::Nodes { .. } | AssignRefusal::UnknownNode { .. } => {
+                ResponseError::InvalidReplicaAssignment
+            }
+        };
+        Self::new(code, refusal.to_string())
+    }
+}
+
 impl From<UnknownTopic> for Refusal {
     fn from(_unknown: UnknownTopic) -> Self {
         Self::unknown_topic()
@@ -259,5 +274,38 @@ impl From<PruneRefusal> for Refusal {
 impl From<ProducerIdsSpent> for Refusal {
     fn from(spent: ProducerIdsSpent) -> Self {
         Self::new(ResponseError::UnknownServerError, spent.to_string())
+    }
+}
+
+/// What an operator would be told, for a tool of Kafka's: with the next step, for it has no other
+/// place.
+impl From<&ApiError> for Refusal {
+    fn from(error: &ApiError) -> Self {
+        let code = match error.code {
+            Code::NotFound => ResponseError::BrokerIdNotRegistered,
+            Code::LastNode
+            | Code::Quorum
+            | Code::LastCopy
+            | Code::NotDrained
+            | Code::Needed
+            | Code::LeadsRaft
+            | Code::NotAVoter
+            | Code::InCluster
+            | Code::NotBlocked => ResponseError::PolicyViolation,
+            Code::Unavailable | Code::Unknown | Code::Changed | Code::Lags => {
+                ResponseError::RequestTimedOut
+            }
+            Code::Starting | Code::Stopping | Code::NoCluster | Code::NotLeader => {
+                ResponseError::BrokerNotAvailable
+            }
+            Code::BadRequest
+            | Code::TooLarge
+            | Code::UnsupportedMediaType
+            | Code::Forbidden
+            | Code::MethodNotAllowed => ResponseError::InvalidRequest,
+            Code::Internal | Code::Other => ResponseError::UnknownServerError,
+        };
+        let hint = error.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+        Self::new(code, format!("{}{hint}", error.message))
     }
 }

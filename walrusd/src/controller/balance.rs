@@ -16,7 +16,7 @@ use walrus_types::{Epoch, NodeId, TopicPartition};
 use super::{
     cluster::TopicTerms,
     messages::{Order, Orders},
-    nodes::{members, placement},
+    nodes::{assigned, members, placement},
 };
 
 /// Rolls that are ordered in one round.
@@ -62,11 +62,14 @@ impl Balance {
             let waits = chain.is_some_and(|chain| chain.open().key.epoch == ordered.epoch);
             waits && now.since(ordered.at) < ORDER_MAX_MS
         });
-        let sets: Vec<(TopicPartition, Vec<Member>)> =
-            metadata.partitions().map(|(id, chain)| (id, members(&chain.open().members))).collect();
+        let set = |(id, chain): (TopicPartition, &Arc<Partition>)| {
+            (id, members(&chain.open().members), assigned(metadata, chain))
+        };
+        let sets: Vec<(TopicPartition, Vec<Member>, Vec<NodeId>)> =
+            metadata.partitions().map(set).collect();
         let mut segments = Vec::with_capacity(sets.len());
         let mut of_topic: Option<(&Arc<Topic>, TopicTerms)> = None;
-        for (id, members) in &sets {
+        for (id, members, assigned) in &sets {
             // Partitions come topic by topic.
             let topic = match of_topic {
                 Some((topic, terms)) if topic.id == id.topic => Some((topic, terms)),
@@ -75,7 +78,7 @@ impl Balance {
             of_topic = topic;
             let Some((topic, terms)) = topic else { continue };
             let Some(chain) = topic.partition(id.partition) else { continue };
-            segments.push(self.led(*id, members, (topic, terms), chain));
+            segments.push(self.led(*id, (members, assigned), (topic, terms), chain));
         }
         self.order(rebalance(nodes, &segments, MOVES_MAX), metadata, now)
     }
@@ -83,7 +86,7 @@ impl Balance {
     fn led<'a>(
         &self,
         partition: TopicPartition,
-        members: &'a [Member],
+        (members, assigned): (&'a [Member], &'a [NodeId]),
         (topic, terms): (&Topic, TopicTerms),
         chain: &Partition,
     ) -> LedSegment<'a> {
@@ -99,6 +102,7 @@ impl Balance {
             policy: terms.policy,
             hotness: 0,
             moving_to: self.ordered.get(&partition).map(|ordered| ordered.to),
+            assigned,
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use walrus_metadata::{Leader, Metadata, NodeState, Placement};
+use walrus_metadata::{Leader, Metadata, NodeState, Partition, Placement};
 use walrus_replication::{
     Member,
     placement::{Node, Nodes, Placed, Standing},
@@ -92,6 +92,11 @@ pub fn placement(placed: &Placed) -> Placement {
 /// Members as the deciders name them.
 pub fn members(of: &[walrus_metadata::Member]) -> Vec<Member> {
     of.iter().map(|member| Member { node: member.node, storage: member.storage }).collect()
+}
+
+/// The nodes that a partition is assigned to by name.
+pub fn assigned(metadata: &Metadata, partition: &Partition) -> Vec<NodeId> {
+    metadata.assigned(partition).iter().map(|member| member.node).collect()
 }
 
 /// A member as metadata names it.

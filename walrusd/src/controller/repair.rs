@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 use walrus_metadata::{
-    Command, Digest, Metadata, NodeState, Reply, Sealed, SegmentKey, SetMembers,
+    Assign, Assignment, Command, Digest, Metadata, NodeState, Reply, Sealed, SegmentKey, SetMembers,
 };
 use walrus_replication::{
     Member, UptimeMs,
@@ -92,12 +92,25 @@ impl Repair {
         let short = metadata.short_of_copies(is_copy, BACKLOG_MAX);
         let sealed = short.into_iter().filter(|short| !short.is_open);
         self.backlog = sealed.map(|short| short.segment).collect();
-        if self.is_setting || !anybody_leaves(nodes) {
+        let is_assigned = metadata.partitions().any(|(_, chain)| chain.assignment().is_some());
+        if self.is_setting || !(is_assigned || anybody_leaves(nodes)) {
             return Vec::new();
         }
         let sets = leave(metadata, nodes);
         self.is_setting = !sets.is_empty();
         sets
+    }
+
+    /// The assignments that are carried out, for one command; told again while they are there.
+    pub fn arrived(metadata: &Metadata) -> Vec<Assign> {
+        let done = metadata.partitions().filter_map(|(partition, chain)| {
+            let expected = chain.assignment().map(|wish| Assignment::clone(wish))?;
+            // Where all of its nodes left the cluster there is nothing to wait for.
+            let outstanding = metadata.outstanding(chain)?;
+            let is_over = outstanding.is_done() || outstanding.to.is_empty();
+            is_over.then_some(Assign { partition, expected: Some(expected), assignment: None })
+        });
+        done.take(SETS_MAX).collect()
     }
 
     /// What [`Repair::look`] answered was proposed.
@@ -131,6 +144,7 @@ struct Lists {
     beside: Vec<Member>,
     target: usize,
     is_internal: bool,
+    assigned: Vec<Member>,
 }
 
 impl Lists {
@@ -145,6 +159,7 @@ impl Lists {
             beside: members(&chain.open().members),
             target: usize::from(topic.replicas_target),
             is_internal: topic.name.starts_with("__"),
+            assigned: members(&metadata.assigned(chain)),
         })
     }
 
@@ -156,6 +171,7 @@ impl Lists {
             beside: &self.beside,
             target: self.target,
             is_internal: self.is_internal,
+            assigned: &self.assigned,
         }
     }
 }
@@ -188,9 +204,11 @@ fn leave(metadata: &Metadata, nodes: &Nodes) -> Vec<SetMembers> {
     let mut sets = Vec::new();
     for (partition, chain) in metadata.partitions() {
         let Some(topic) = metadata.topic(partition.topic) else { continue };
+        let assigned = members(&metadata.assigned(chain));
+        let wish = (usize::from(topic.replicas_target), &assigned[..]);
         for (key, sealed) in chain.sealed() {
             let of = SegmentId { partition, base: key.base, epoch: key.epoch };
-            let set = set_members(of, sealed, nodes, (None, topic.replicas_target), None);
+            let set = set_members((of, sealed), nodes, None, wish, None);
             sets.extend(set);
             if sets.len() >= SETS_MAX {
                 return sets;
@@ -202,13 +220,13 @@ fn leave(metadata: &Metadata, nodes: &Nodes) -> Vec<SetMembers> {
 
 /// The change of a segment's members, if there is one.
 fn set_members(
-    of: SegmentId,
-    sealed: &Sealed,
+    (of, sealed): (SegmentId, &Sealed),
     nodes: &Nodes,
-    (with, target): (Option<Member>, u8),
+    with: Option<Member>,
+    wish: (usize, &[Member]),
     digest: Option<Digest>,
 ) -> Option<SetMembers> {
-    let now = regroup(nodes, &members(&sealed.members), with, usize::from(target));
+    let now = regroup(nodes, &members(&sealed.members), with, wish);
     let now: Vec<walrus_metadata::Member> = now.into_iter().map(stored).collect();
     (*now != *sealed.members).then(|| SetMembers {
         partition: of.partition,
@@ -232,6 +250,21 @@ pub async fn let_go<C: Cluster>(cluster: Arc<C>, sets: Vec<SetMembers>) {
         }
         Ok(other) => warn!(?other, "members were set and answered with something else"),
         Err(why) => debug!(%why, "members stay on for now"),
+    }
+}
+
+/// Says that partitions are where they were to be.
+pub async fn note_arrived<C: Cluster>(cluster: Arc<C>, arrived: Vec<Assign>) {
+    let partitions = arrived.len();
+    match cluster.propose(Command::Assign(arrived)).await {
+        Ok(Reply::Assigned(each)) => {
+            if let Some(Err(why)) = each.iter().find(|one| one.is_err()) {
+                debug!(%why, "a partition was assigned elsewhere meanwhile");
+            }
+            info!(partitions, "partitions are where they were assigned to");
+        }
+        Ok(other) => warn!(?other, "an assignment was ended and answered with something else"),
+        Err(why) => debug!(%why, "assignments that are carried out are ended later"),
     }
 }
 
@@ -303,8 +336,9 @@ async fn add<C: Cluster>(
     let chain = topic.partition(of.partition.partition).ok_or("its partition is gone")?;
     let sealed = chain.sealed().get(&key(of)).ok_or("it was pruned meanwhile")?;
     let nodes = view(cluster, state, &metadata);
-    let with = (Some(wanted.to), topic.replicas_target);
-    let Some(set) = set_members(of, sealed, &nodes, with, Some(digest)) else {
+    let assigned = members(&metadata.assigned(chain));
+    let (with, wish) = (Some(wanted.to), (usize::from(topic.replicas_target), &assigned[..]));
+    let Some(set) = set_members((of, sealed), &nodes, with, wish, Some(digest)) else {
         return Ok(());
     };
     match cluster.propose(Command::SetMembers(vec![set])).await {

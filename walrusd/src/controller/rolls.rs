@@ -12,7 +12,7 @@ use walrus_types::{NodeId, Offset, SegmentId, TimestampMs, TopicPartition};
 
 use super::{
     cluster::TopicTerms,
-    nodes::{members, placement, salt, stored},
+    nodes::{assigned, members, placement, salt, stored},
 };
 
 /// Why a decision cannot be proposed now.
@@ -72,6 +72,7 @@ pub fn forced(
         .map(|member| member.node)
         .collect();
     let previous = Previous { members: &before, leader: open.leader.node, short: &short };
+    let assigned = assigned(metadata, partition);
     let request = Request {
         partition: decision.segment.partition.partition,
         target: usize::from(topic.replicas_target),
@@ -80,6 +81,7 @@ pub fn forced(
         policy: terms.policy,
         occasion: Occasion::Forced,
         salt: salt(topic.id),
+        assigned: &assigned,
     };
     let placed = place(nodes, &request).map_err(NoRoll::NoPlace)?;
     nodes.count(&placed, &before);

@@ -182,6 +182,7 @@ enum Event {
     Ordered { orders: Orders, given: bool },
     Copied { segment: SegmentId, is_made: bool },
     Left,
+    Arrived,
 }
 
 /// Whether a process is gone.
@@ -363,6 +364,8 @@ impl<C: Cluster> Reign<C> {
                 self.make_copies();
             }
             Event::Left => self.repair.is_set(),
+            // What is left of them stands in the metadata.
+            Event::Arrived => {}
         }
     }
 
@@ -441,6 +444,14 @@ impl<C: Cluster> Reign<C> {
         }
         let nodes = repair::view(&*self.cluster, &self.state, &metadata);
         let sets = self.repair.look(&metadata, nodes, now);
+        let arrived = Repair::arrived(&metadata);
+        if !arrived.is_empty() {
+            let cluster = Arc::clone(&self.cluster);
+            self.under_way.spawn(async move {
+                repair::note_arrived(cluster, arrived).await;
+                Event::Arrived
+            });
+        }
         if !sets.is_empty() {
             let cluster = Arc::clone(&self.cluster);
             self.under_way.spawn(async move {

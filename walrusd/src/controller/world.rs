@@ -271,6 +271,14 @@ impl node::Beats for ControllerState {
     }
 }
 
+/// Has the leader of partitions roll them: as the controller orders it, and an operator at any node.
+///
+/// # Errors
+/// It was not reached, or takes no orders yet.
+pub async fn order(broker: &Arc<Broker>, node: NodeId, orders: Orders) -> Result<(), String> {
+    World(Arc::clone(broker)).order(node, orders).await
+}
+
 /// Takes a controller's orders.
 #[derive(Debug)]
 pub struct Obeys(pub std::sync::Weak<Broker>);

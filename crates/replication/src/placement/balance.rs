@@ -42,6 +42,8 @@ pub struct LedSegment<'a> {
     pub hotness: u64,
     /// A roll is under way that takes the lease there: left alone, and counted there.
     pub moving_to: Option<NodeId>,
+    /// The nodes that the partition is assigned to by name, if it is.
+    pub assigned: &'a [NodeId],
 }
 
 /// What a roll is for.
@@ -147,6 +149,7 @@ impl Plan<'_> {
                 policy: LeaderPolicy::Keep,
                 occasion: Occasion::Planned(RollReason::Reshape),
                 salt: 0,
+                assigned: segment.assigned,
             };
             let Ok(placed) = place(&self.nodes, &request) else {
                 continue;
@@ -180,7 +183,10 @@ impl Plan<'_> {
                     && self.nodes.linked(segment.leader, node.id)
             })
         };
+        let is_there = segment.assigned.is_empty()
+            || segment.members.iter().map(|member| &member.node).eq(segment.assigned);
         n == segment.target
+            && is_there
             && segment.w == write_quorum(n, segment.min_insync)
             && segment.members.iter().all(well)
     }
@@ -253,7 +259,9 @@ impl Plan<'_> {
 
     /// Whether a segment is as it should be and may be moved for balance.
     fn may_move(&self, at: usize) -> bool {
-        self.free[at] && self.segments[at].members.iter().all(|m| self.nodes.lives(m.node))
+        self.free[at]
+            && self.segments[at].assigned.is_empty()
+            && self.segments[at].members.iter().all(|m| self.nodes.lives(m.node))
     }
 
     /// A segment's members with `to` in place of the one that holds most segments of those that

@@ -40,6 +40,7 @@ pub fn create(nodes: &Nodes, new: NewPartitions) -> Result<Vec<Placed>, Refusal>
             policy: LeaderPolicy::LeastLoaded,
             occasion: Occasion::Created,
             salt: new.salt,
+            assigned: &[],
         };
         let placed = place_beside(nodes, &request, &load)?;
         for member in &placed.members {

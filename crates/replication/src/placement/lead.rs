@@ -5,7 +5,7 @@ use walrus_types::NodeId;
 use super::{
     LeaderPolicy, Refusal, Request,
     members::own_successor,
-    nodes::{Load, Nodes, Standing, shuffle},
+    nodes::{Load, Node, Nodes, Standing, shuffle},
     why::{Blemish, Lead, Why},
 };
 use crate::cursors::write_quorum;
@@ -43,6 +43,21 @@ pub(super) fn choose(
         why.push(Why::NoQuorum { reach, w });
     }
     Ok(leader)
+}
+
+/// Whether a member can be asked to lead by name: it takes leases, and could commit.
+pub(super) fn is_able(
+    nodes: &Nodes,
+    request: &Request<'_>,
+    members: &[NodeId],
+    leader: NodeId,
+) -> bool {
+    let w = write_quorum(members.len().max(1), request.min_insync);
+    let load = Load::default();
+    let choice = Choice { nodes, request, members, load: &load, w };
+    members.contains(&leader)
+        && nodes.get(leader).is_some_and(Node::takes_leases)
+        && choice.reach(leader) >= w
 }
 
 struct Choice<'a> {

@@ -44,12 +44,45 @@ struct Draft<'a> {
 impl Draft<'_> {
     /// Those of the segment before that need not leave.
     fn keep(&mut self) {
+        let is_assigned = self.take_assigned();
         for member in self.request.previous.map_or(&[][..], |previous| previous.members) {
+            let node = member.node;
+            if self.set.contains(&node) {
+                continue;
+            }
             match self.must_leave(*member) {
-                Some(because) => self.why.push(Why::Left { node: member.node, because }),
-                None => self.set.push(member.node),
+                Some(because) => self.why.push(Why::Left { node, because }),
+                None if is_assigned && self.set.len() >= self.request.target => {
+                    self.why.push(Why::Left { node, because: Leave::Assigned });
+                }
+                None => self.set.push(node),
             }
         }
+    }
+
+    /// Those that the partition is assigned to, in that order and as far as they can store it now.
+    /// Answers whether there are any.
+    fn take_assigned(&mut self) -> bool {
+        if own_successor(self.request).is_some() {
+            return false;
+        }
+        let previous = self.request.previous.map_or(&[][..], |previous| previous.members);
+        for &id in self.request.assigned {
+            let Some(node) = self.nodes.get(id) else { continue };
+            let held = previous.iter().find(|m| m.node == id && m.storage == node.storage);
+            let can = match held {
+                Some(member) => self.must_leave(*member).is_none(),
+                None => node.takes_segments(),
+            };
+            if !can || self.set.len() >= self.request.target {
+                continue;
+            }
+            if held.is_none() {
+                self.why.push(Why::Joined { node: id, because: Join::Assigned });
+            }
+            self.set.push(id);
+        }
+        !self.set.is_empty()
     }
 
     fn must_leave(&self, member: Member) -> Option<Leave> {

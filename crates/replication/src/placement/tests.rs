@@ -96,6 +96,7 @@ fn answer(
         policy,
         occasion,
         salt: 1,
+        assigned: &[],
     };
     let placed = place(&nodes(all), &request);
     assert_eq!(placed, place(&nodes(all), &request), "the same question has the same answer");
@@ -259,6 +260,7 @@ fn a_member_that_lacks_a_part_of_the_sealed_segment_leads_only_if_nobody_else_ca
             policy: LeaderPolicy::LeastLoaded,
             occasion: Occasion::Forced,
             salt: 0,
+            assigned: &[],
         };
         assert_eq!(say(&place(&nodes(all), &request)), expected, "{all}");
     }
@@ -278,6 +280,7 @@ fn a_restarted_node_leads_in_its_new_life() {
         policy: LeaderPolicy::Keep,
         occasion: Occasion::Forced,
         salt: 0,
+        assigned: &[],
     };
     let placed = place(&all, &request).unwrap();
     assert_eq!(placed.leader, Writer { node: NodeId(1), incarnation: Incarnation(8) });
@@ -306,6 +309,77 @@ fn a_placement_explains_itself() {
         "n1* n3 w=2: n2 leaves: away for 12 s; n3 joins: there were too few; 2 of 4 members; \
          n3 although its disk is full; n3 in the rack of n1; n1 leads: it has 0 other leases"
     );
+}
+
+fn assigned(all: &str, before: &str, to: &[i32], occasion: Occasion) -> Result<Placed, Refusal> {
+    let (members, leader) = set(before);
+    let to: Vec<NodeId> = to.iter().map(|id| NodeId(*id)).collect();
+    let request = Request {
+        partition: PartitionIndex(0),
+        target: to.len(),
+        min_insync: 1,
+        previous: Some(Previous { members: &members, leader, short: &[] }),
+        policy: LeaderPolicy::Keep,
+        occasion,
+        salt: 1,
+        assigned: &to,
+    };
+    place(&nodes(all), &request)
+}
+
+#[test]
+fn a_partition_goes_to_the_nodes_that_it_is_assigned_to_in_their_order() {
+    for (all, before, to, expected) in [
+        ("1 2 3 4", "1* 2 3", &[3, 2, 4][..], "3* 2 4 w=2"),
+        ("1 2 3 4", "1* 2 3", &[3, 2, 1], "3 2 1* w=2"),
+        ("1 2 3 4 5 6", "1* 2 3", &[4, 5, 6], "4* 5 6 w=2"),
+        ("1 2 3", "1* 2 3", &[2], "2* w=1"),
+        ("1 2 3", "1*", &[3, 1], "3 1* w=2"),
+        // Who was a member fills the place of who is not there, before others do.
+        ("1:leases=9 2 3:held=99 4:fenced=1 5", "1* 2 3", &[2, 1, 4], "2 1* 3 w=2"),
+        ("1 2 3:held=99 4:draining 5", "1* 2 3", &[1, 2, 4], "1* 2 3 w=2"),
+        // What was a member and is away for a moment stays.
+        ("1 2 3:silent=9 4", "1* 2 3", &[1, 3, 4], "1* 3 4 w=2"),
+        ("1 2 3:silent=10 4", "1* 2 3", &[1, 3, 4], "1* 4 2 w=2"),
+        // A node that is not in the cluster is nobody.
+        ("1 2 3", "1* 2 3", &[1, 2, 9], "1* 2 3 w=2"),
+    ] {
+        let placed = assigned(all, before, to, ROLL);
+        assert_eq!(say(&placed), expected, "{all} | {before} | {to:?} | {placed:?}");
+    }
+    let lost = assigned("1 2 3 4", "1* 2 3", &[2, 3, 4], LOST);
+    assert_eq!(say(&lost), "1* 2 3 w=2", "a leader that lost its quorum succeeds itself");
+}
+
+#[test]
+fn a_node_leads_by_name_when_it_is_a_member_and_could_commit() {
+    let (members, leader) = set("1* 2 3");
+    let previous = Previous { members: &members, leader, short: &[] };
+    let request = Request {
+        partition: PartitionIndex(0),
+        target: 3,
+        min_insync: 2,
+        previous: Some(previous),
+        policy: LeaderPolicy::LeastLoaded,
+        occasion: ROLL,
+        salt: 1,
+        assigned: &[],
+    };
+    let refused = |id: i32| format!("n{id} cannot lead the partition now");
+    for (all, id, expected) in [
+        ("1 2 3:leases=9 4", 3, "1 2 3* w=2".to_owned()),
+        ("1 2 3 4", 1, "1* 2 3 w=2".to_owned()),
+        ("1 2 3 4", 4, refused(4)),
+        ("1 2 3", 9, refused(9)),
+        ("1 2 3:silent=1 4", 3, refused(3)),
+        ("1 2 3:draining", 3, refused(3)),
+        ("1 2 3:full", 3, refused(3)),
+        ("1:silent=1 2:silent=1 3", 3, refused(3)),
+        ("1:fenced=1 2:fenced=1 3", 3, "3* w=1".to_owned()),
+    ] {
+        let placed = place_led_by(&nodes(all), &request, NodeId(id));
+        assert_eq!(say(&placed), expected, "{all} | {placed:?}");
+    }
 }
 
 mod spread;

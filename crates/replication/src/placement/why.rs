@@ -84,6 +84,8 @@ pub enum Leave {
     TooMany,
     /// Another node holds fewer segments.
     Balance,
+    /// The partition was assigned to others by name.
+    Assigned,
 }
 
 /// Why a node joins.
@@ -95,6 +97,8 @@ pub enum Join {
     Wanted,
     /// In another's place.
     InPlaceOf(NodeId),
+    /// The partition was assigned to it by name.
+    Assigned,
 }
 
 /// What is the matter with a node that was chosen all the same.
@@ -133,6 +137,8 @@ pub enum Lead {
         /// Who gives the lease.
         from: NodeId,
     },
+    /// It was asked for by name.
+    Named,
 }
 
 impl fmt::Display for Why {
@@ -161,6 +167,7 @@ impl fmt::Display for Leave {
             Self::DiskFull => f.write_str("its disk is full"),
             Self::TooMany => f.write_str("more members than the target"),
             Self::Balance => f.write_str("it holds more segments than others"),
+            Self::Assigned => f.write_str("the partition is assigned to others"),
         }
     }
 }
@@ -171,6 +178,7 @@ impl fmt::Display for Join {
             Self::New => f.write_str("new partition"),
             Self::Wanted => f.write_str("there were too few"),
             Self::InPlaceOf(node) => write!(f, "in place of {node}"),
+            Self::Assigned => f.write_str("the partition is assigned to it"),
         }
     }
 }
@@ -196,6 +204,7 @@ impl fmt::Display for Lead {
             Self::LeastLoaded { leases } => write!(f, "it has {leases} other leases"),
             Self::Only => f.write_str("no other can"),
             Self::Share { from } => write!(f, "its share, from {from}"),
+            Self::Named => f.write_str("it was asked for"),
         }
     }
 }

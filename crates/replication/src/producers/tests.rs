@@ -299,3 +299,16 @@ fn a_count_of_billions_asks_for_no_memory() {
     bytes[25..].fill(0xff);
     assert_eq!(ProducerTable::decode(&bytes), Err(DecodeError::Truncated));
 }
+
+#[test]
+fn the_newest_batch_of_each_producer_is_told_with_its_last_sequence() {
+    let mut table = ProducerTable::default();
+    for batch in [sent(7, 0, 0, 5), sent(9, 2, i32::MAX, 2), sent(7, 0, 5, 3)] {
+        put(&mut table, batch);
+    }
+    let newest: Vec<_> = table
+        .newest()
+        .map(|(producer, batch)| (producer.0, batch.epoch.0, batch.last_sequence().0))
+        .collect();
+    assert_eq!(newest, [(7, 0, 7), (9, 2, 0)], "after the greatest sequence comes 0");
+}

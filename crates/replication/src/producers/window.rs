@@ -35,6 +35,13 @@ impl Remembered {
         self.end.0 - self.base.0
     }
 
+    /// Sequence of its last record.
+    #[must_use]
+    pub fn last_sequence(&self) -> Sequence {
+        let last = (i64::from(self.sequence.0) + self.records() - 1) % SEQUENCES;
+        Sequence(i32::try_from(last).expect("a remainder of 2^31 that is not negative fits"))
+    }
+
     /// The sequence that comes after its last one.
     pub(super) fn next_sequence(&self) -> Sequence {
         let next = (i64::from(self.sequence.0) + self.records()) % SEQUENCES;
@@ -101,7 +108,7 @@ impl Window {
         self.batches.front().expect("a window is never empty")
     }
 
-    fn last(&self) -> &Remembered {
+    pub(super) fn last(&self) -> &Remembered {
         self.batches.back().expect("a window is never empty")
     }
 

@@ -68,6 +68,7 @@ fn placed(
         beside: &beside,
         target,
         is_internal: false,
+        assigned: &[],
     };
     let wanted = repairs().plan(nodes, &[short], UptimeMs(5)).pop()?;
     Some((wanted.to.node.0, wanted.sources.iter().map(|source| source.node.0).collect()))
@@ -134,6 +135,7 @@ fn single_copies_come_first_and_internal_topics_before_others() {
             beside: &[],
             target: 3,
             is_internal: number >= 2,
+            assigned: &[],
         })
         .collect();
     let wanted = repairs().plan(&nodes, &short, UptimeMs(0));
@@ -152,6 +154,7 @@ fn ten(nodes: &Nodes, repairs: &mut Repairs, bytes: u64, now: u64) -> Vec<i64> {
             beside: &holders,
             target: 3,
             is_internal: false,
+            assigned: &[],
         })
         .collect();
     let wanted = repairs.plan(nodes, &short, UptimeMs(now));
@@ -220,7 +223,10 @@ fn a_list_of_members_lets_go_of_who_is_not_needed_and_never_of_all() {
         ("1x 2 3", &[1, 2], None, 3, &[2]),
         ("1x 2 3", &[1], None, 3, &[1]),
     ] {
-        let regrouped = regroup(&nodes(cluster), &members(holders), with.map(member), target);
+        let regrouped = {
+            let to = (target, &[][..]);
+            regroup(&nodes(cluster), &members(holders), with.map(member), to)
+        };
         assert_eq!(regrouped, members(expected), "{cluster}, {holders:?} with {with:?}");
     }
 }
@@ -232,4 +238,41 @@ fn nobody_leaves_a_cluster_in_which_all_are_well_or_just_away() {
     {
         assert_eq!(anybody_leaves(&nodes(cluster)), expected, "{cluster}");
     }
+}
+
+#[test]
+fn whoever_is_to_have_a_segment_by_name_is_given_it_and_then_alone_has_it() {
+    for (cluster, holders, assigned, copied_to, regrouped) in [
+        // As many copies as are wanted are elsewhere.
+        ("1 2 3 4", &[1, 2, 3][..], &[2, 3, 4][..], Some(4), &[1, 2, 3][..]),
+        ("1 2 3 4", &[1, 2, 3, 4], &[2, 3, 4], None, &[2, 3, 4]),
+        ("1 2 3 4", &[1, 2, 3], &[3, 1, 2], None, &[3, 1, 2]),
+        ("1 2 3 4 5 6", &[1, 2, 3, 4, 5], &[4, 5, 6], Some(6), &[1, 2, 3, 4, 5]),
+        // Who is not there cannot be given anything, and others do not leave for it.
+        ("1 2 3 4f10", &[1, 2, 3], &[2, 3, 4], None, &[1, 2, 3]),
+        ("1 2 3 4f10", &[1, 2, 3, 4], &[2, 3, 4], None, &[1, 2, 3, 4]),
+        // Until then the segment has as many copies as is wanted in any case.
+        ("1 2 3 4f10", &[1, 2], &[2, 3, 4], Some(3), &[1, 2]),
+        ("1 2 3f10 4f10 5", &[1, 2], &[2, 3, 4], Some(5), &[1, 2]),
+        // One of those before stays.
+        ("1 2 3 4", &[1], &[4, 2, 3], Some(2), &[1]),
+    ] {
+        let (nodes, holders, assigned) = (nodes(cluster), members(holders), members(assigned));
+        let short = Short {
+            segment: segment(1),
+            bytes: 10,
+            members: &holders,
+            beside: &[],
+            target: 3,
+            is_internal: false,
+            assigned: &assigned,
+        };
+        let wanted = repairs().plan(&nodes, &[short], UptimeMs(5));
+        let to = wanted.first().map(|wanted| wanted.to.node.0);
+        assert_eq!(to, copied_to, "{cluster}, {holders:?} to {assigned:?}");
+        let now = regroup(&nodes, &holders, None, (3, &assigned));
+        assert_eq!(now, members(regrouped), "{cluster}, {holders:?} to {assigned:?}");
+    }
+    let one = regroup(&nodes("1 2"), &members(&[1]), Some(member(2)), (1, &members(&[2])));
+    assert_eq!(one, members(&[1, 2]), "the only copy is let go with the next look");
 }

@@ -117,6 +117,7 @@ impl Cluster {
             policy: LeaderPolicy::LeastLoaded,
             hotness: u64::try_from(at % 10).unwrap(),
             moving_to: None,
+            assigned: &[],
         };
         let segments: Vec<_> = self.placed.iter().enumerate().map(segment).collect();
         rebalance(&self.all, &segments, limit)
@@ -239,6 +240,7 @@ fn what_is_on_its_way_counts_where_it_goes_and_kept_leases_move_last() {
         policy,
         hotness: 100 - u64::try_from(at).unwrap(),
         moving_to,
+        assigned: &[],
     };
     use LeaderPolicy::{Keep, LeastLoaded, Rotate};
     let two = Some(NodeId(2));
@@ -319,4 +321,35 @@ fn no_placement_breaks_what_metadata_checks() {
         }
     }
     assert!(narrow > 100, "too few narrow sets were seen: {narrow}");
+}
+
+#[test]
+fn a_partition_that_is_assigned_elsewhere_rolls_there_and_is_not_moved_for_balance() {
+    let (all, (members, leader)) = (nodes("1 2 3"), set("1* 2"));
+    let one = |at: i32, assigned| LedSegment {
+        partition: TopicPartition { topic: TopicId::default(), partition: PartitionIndex(at) },
+        epoch: Epoch::FIRST,
+        members: &members,
+        w: 2,
+        leader,
+        target: 2,
+        min_insync: 1,
+        policy: LeaderPolicy::LeastLoaded,
+        hotness: 0,
+        moving_to: None,
+        assigned,
+    };
+    let (there, turned, other) =
+        ([NodeId(1), NodeId(2)], [NodeId(2), NodeId(1)], [NodeId(3), NodeId(1)]);
+    let segments = [one(0, &there[..]), one(1, &turned), one(2, &other), one(3, &there)];
+    let moves = rebalance(&all, &segments, 9);
+    let told: Vec<_> = moves
+        .iter()
+        .map(|one| (one.partition.partition.0, one.placed.members.iter().map(|m| m.node.0)))
+        .map(|(partition, members)| (partition, members.collect::<Vec<_>>()))
+        .collect();
+    assert_eq!(told, [(1, vec![2, 1]), (2, vec![3, 1])]);
+    assert!(
+        moves.iter().all(|one| one.placed.leader.node == leader && one.cause == Cause::Reshape)
+    );
 }
