@@ -73,6 +73,7 @@ impl Group {
                 let admitted = membership::admit_here(&self.raft, member, peer).await;
                 Response::Admitted(admitted)
             }
+            Request::Standing => Response::Standing(self.standing_here()),
         }
     }
 }

@@ -26,6 +26,7 @@ mod network;
 mod node;
 mod propose;
 mod snapshots;
+mod standing;
 #[cfg(test)]
 mod suite;
 mod transport;
@@ -40,6 +41,7 @@ pub use log::{Broken, LogOpenError};
 pub use membership::{Member, MembershipError, VOTERS_MAX};
 pub use node::{MetadataNode, OpenError, Opened, Start, VOTE_LEASE};
 pub use propose::ProposeError;
+pub use standing::{Reached, Standing};
 pub use transport::{Alone, CallError, Destination, Lane, Transport};
 pub use types::{RaftId, RaftPeer};
 pub use watch::Leadership;

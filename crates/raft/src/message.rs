@@ -15,7 +15,10 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize};
 use walrus_metadata::Reply;
 
-use crate::types::{Proposal, RaftId, RaftPeer, SnapshotMeta, TypeConfig, Vote, as_bytes};
+use crate::{
+    standing::Standing,
+    types::{Proposal, RaftId, RaftPeer, SnapshotMeta, TypeConfig, Vote, as_bytes},
+};
 
 /// The version that is written, and the only one that is read.
 const VERSION: u8 = 1;
@@ -37,6 +40,8 @@ pub(crate) enum Request {
     Propose(Proposal),
     /// A member to be taken in by the leader, as a learner.
     Admit(RaftId, RaftPeer),
+    /// How far the members are.
+    Standing,
 }
 
 /// A whole state.
@@ -65,6 +70,8 @@ pub(crate) enum Response {
     Admitted(Result<u64, NotProposed>),
     /// To any: it could not be dealt with, for reasons that a person may read.
     Failed(String),
+    /// To `Standing`; nothing from a member that does not lead.
+    Standing(Option<Standing>),
 }
 
 /// A command that was applied.
@@ -156,6 +163,7 @@ mod tests {
             }),
             Request::Propose(command),
             Request::Admit(RaftId::from(8), RaftPeer::default()),
+            Request::Standing,
         ]
     }
 

@@ -189,3 +189,36 @@ fn five_members_vote_and_a_sixth_listens() {
     make(&group, 6, 1).unwrap();
     assert_eq!(topics(&group, 6), 1, "it proposes and sees like any other");
 }
+
+#[test]
+fn every_member_tells_how_far_all_of_them_are_as_the_leader_knows() {
+    let mut group = Group::of(3, quick());
+    group.life(1).propose(&register(1)).unwrap();
+    group.start(4);
+    group.admit(4);
+    make(&group, 1, 1).unwrap();
+    group.eventually("the state", |group| (1..=4).all(|at| topics(group, at) == 1));
+    let told = |group: &Group, at: u32| {
+        let life = group.life(at);
+        life.runtime.block_on(life.node.group().standing())
+    };
+    group.eventually("all that the leader has", |group| {
+        (1..=4).all(|at| {
+            told(group, at).is_some_and(|standing| {
+                let end = standing.committed_end;
+                standing.members.iter().all(|member| member.end == Some(end))
+            })
+        })
+    });
+    for at in 1..=4 {
+        let standing = told(&group, at).expect("there is a leader");
+        assert_eq!(standing.leader, id(1), "asked {at}");
+        let votes: Vec<bool> = standing.members.iter().map(|member| member.votes).collect();
+        assert_eq!(votes, [true, true, true, false]);
+        assert!(standing.members.iter().all(|member| member.heard_ms.is_some()), "{standing:?}");
+    }
+    group.kill(2);
+    group.kill(3);
+    group.isolate(4);
+    assert_eq!(told(&group, 4), None, "nobody can be asked");
+}
