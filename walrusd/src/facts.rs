@@ -39,7 +39,7 @@ fn read(broker: &Broker) -> NodeFacts {
         raft_wal: Some(broker.raft.wal_stats()),
         hot_tail_bytes: Some(stats.tail_bytes),
         hot_tail_bytes_max: Some(broker.config.storage.hot_tail_bytes),
-        disk_free_bytes: free_bytes(broker),
+        disk_free_bytes: space(broker).map(|space| space.free_bytes),
         disk_reserve_bytes: Some(broker.config.storage.disk_reserve_bytes),
         disk_full: Some(stats.disk_full),
         request_bytes: Some(broker.request_bytes()),
@@ -61,9 +61,20 @@ fn cluster(broker: &Broker, metadata: &Metadata) -> ClusterFacts {
     ClusterFacts { size: count(here.count()), quorum: count(voters.count() / 2 + 1) }
 }
 
-fn free_bytes(broker: &Broker) -> Option<u64> {
+/// The file system that a node's folder is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// How large it is.
+    pub total_bytes: u64,
+    /// What of it may be written by this process.
+    pub free_bytes: u64,
+}
+
+/// How much room there is; `None` when the system does not say.
+pub fn space(broker: &Broker) -> Option<Space> {
     let stat = rustix::fs::statvfs(&broker.config.node.data_dir).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Some(Space { total_bytes: bytes(stat.f_blocks), free_bytes: bytes(stat.f_bavail) })
 }
 
 fn raft(raft: &MetadataNode, broker: &Broker) -> Option<RaftFacts> {

@@ -11,7 +11,8 @@
 //!  tags of that partition · the next partition …                              ┘ small buffer
 //! ```
 //!
-//! Owns the format for versions 4 to 16. Which records go in, and how many, is the shell's.
+//! Owns the format for versions 4 to 18; from 16 on it is the same. Which records go in, and how
+//! many, is the shell's.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use kafka_protocol::{messages::TopicName, protocol::StrBytes};

@@ -21,5 +21,5 @@ pub mod text;
 pub mod versions;
 
 pub use kafka_protocol;
-pub use request::{Body, Request, RequestError, decode};
+pub use request::{AdminBody, Body, Request, RequestError, decode};
 pub use versions::Api;

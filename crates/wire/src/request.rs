@@ -8,11 +8,17 @@
 use bytes::Bytes;
 use kafka_protocol::{
     messages::{
-        AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-        DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-        FetchRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest,
-        InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
-        ProduceRequest,
+        AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterUserScramCredentialsRequest,
+        ApiVersionsRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+        DeleteAclsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
+        DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest,
+        DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
+        DescribeTransactionsRequest, DescribeUserScramCredentialsRequest, ElectLeadersRequest,
+        FetchRequest, FindCoordinatorRequest, GetTelemetrySubscriptionsRequest,
+        IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest,
+        ListOffsetsRequest, ListPartitionReassignmentsRequest, ListTransactionsRequest,
+        MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, PushTelemetryRequest,
+        UnregisterBrokerRequest,
     },
     protocol::Decodable,
 };
@@ -42,28 +48,6 @@ pub struct Request {
     pub client_id: Option<Box<str>>,
     /// The rest.
     pub body: Body,
-}
-
-/// A request's body. One variant for each [`Api`], so that a match over it
-/// is over what is served.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Body {
-    Produce(ProduceRequest),
-    Fetch(FetchRequest),
-    ListOffsets(ListOffsetsRequest),
-    Metadata(MetadataRequest),
-    FindCoordinator(FindCoordinatorRequest),
-    ApiVersions(ApiVersionsRequest),
-    CreateTopics(CreateTopicsRequest),
-    DeleteTopics(DeleteTopicsRequest),
-    DeleteRecords(DeleteRecordsRequest),
-    InitProducerId(InitProducerIdRequest),
-    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
-    DescribeConfigs(DescribeConfigsRequest),
-    AlterConfigs(AlterConfigsRequest),
-    CreatePartitions(CreatePartitionsRequest),
-    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
-    DescribeCluster(DescribeClusterRequest),
 }
 
 /// Why a frame is no request that can be served.
@@ -178,31 +162,76 @@ fn kept(id: &[u8]) -> Box<str> {
     String::from_utf8_lossy(cut).into()
 }
 
-fn decode_body(api: Api, version: i16, body: Bytes) -> Result<Body, Malformed> {
-    fn read<T: Decodable>(mut body: Bytes, version: i16) -> Result<T, Malformed> {
-        let decoded = T::decode(&mut body, version);
-        let decoded = decoded.map_err(|error| Malformed::Value(format!("{error:#}")))?;
-        debug_assert!(body.is_empty(), "guard and decoder disagree by {} bytes", body.len());
-        Ok(decoded)
-    }
-    Ok(match api {
-        Api::Produce => Body::Produce(read(body, version)?),
-        Api::Fetch => Body::Fetch(read(body, version)?),
-        Api::ListOffsets => Body::ListOffsets(read(body, version)?),
-        Api::Metadata => Body::Metadata(read(body, version)?),
-        Api::FindCoordinator => Body::FindCoordinator(read(body, version)?),
-        Api::ApiVersions => Body::ApiVersions(read(body, version)?),
-        Api::CreateTopics => Body::CreateTopics(read(body, version)?),
-        Api::DeleteTopics => Body::DeleteTopics(read(body, version)?),
-        Api::DeleteRecords => Body::DeleteRecords(read(body, version)?),
-        Api::InitProducerId => Body::InitProducerId(read(body, version)?),
-        Api::OffsetForLeaderEpoch => Body::OffsetForLeaderEpoch(read(body, version)?),
-        Api::DescribeConfigs => Body::DescribeConfigs(read(body, version)?),
-        Api::AlterConfigs => Body::AlterConfigs(read(body, version)?),
-        Api::CreatePartitions => Body::CreatePartitions(read(body, version)?),
-        Api::IncrementalAlterConfigs => Body::IncrementalAlterConfigs(read(body, version)?),
-        Api::DescribeCluster => Body::DescribeCluster(read(body, version)?),
-    })
+fn read<T: Decodable>(mut body: Bytes, version: i16) -> Result<T, Malformed> {
+    let decoded = T::decode(&mut body, version);
+    let decoded = decoded.map_err(|error| Malformed::Value(format!("{error:#}")))?;
+    debug_assert!(body.is_empty(), "guard and decoder disagree by {} bytes", body.len());
+    Ok(decoded)
+}
+
+/// Writes the bodies and how each is read from its bytes: a line for each [`Api`].
+macro_rules! bodies {
+    ($($api:ident($request:ident)),+; $($tool:ident($asked:ident)),+) => {
+        /// A request's body. One variant for each [`Api`], so that a match over it
+        /// is over what is served.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Body {
+            $($api($request),)+
+            /// What tools ask.
+            Admin(AdminBody),
+        }
+
+        /// The body of a request that tools send and clients that write and read do without.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum AdminBody {
+            $($tool($asked),)+
+        }
+
+        fn decode_body(api: Api, version: i16, body: Bytes) -> Result<Body, Malformed> {
+            Ok(match api {
+                $(Api::$api => Body::$api(read(body, version)?),)+
+                $(Api::$tool => Body::Admin(AdminBody::$tool(read(body, version)?)),)+
+            })
+        }
+    };
+}
+
+bodies! {
+    Produce(ProduceRequest),
+    Fetch(FetchRequest),
+    ListOffsets(ListOffsetsRequest),
+    Metadata(MetadataRequest),
+    FindCoordinator(FindCoordinatorRequest),
+    ApiVersions(ApiVersionsRequest),
+    CreateTopics(CreateTopicsRequest),
+    DeleteTopics(DeleteTopicsRequest),
+    DeleteRecords(DeleteRecordsRequest),
+    InitProducerId(InitProducerIdRequest),
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
+    DescribeConfigs(DescribeConfigsRequest),
+    AlterConfigs(AlterConfigsRequest),
+    CreatePartitions(CreatePartitionsRequest),
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    DescribeCluster(DescribeClusterRequest);
+
+    DescribeAcls(DescribeAclsRequest),
+    CreateAcls(CreateAclsRequest),
+    DeleteAcls(DeleteAclsRequest),
+    DescribeLogDirs(DescribeLogDirsRequest),
+    ElectLeaders(ElectLeadersRequest),
+    AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
+    ListPartitionReassignments(ListPartitionReassignmentsRequest),
+    DescribeUserScramCredentials(DescribeUserScramCredentialsRequest),
+    AlterUserScramCredentials(AlterUserScramCredentialsRequest),
+    DescribeQuorum(DescribeQuorumRequest),
+    DescribeProducers(DescribeProducersRequest),
+    UnregisterBroker(UnregisterBrokerRequest),
+    DescribeTransactions(DescribeTransactionsRequest),
+    ListTransactions(ListTransactionsRequest),
+    GetTelemetrySubscriptions(GetTelemetrySubscriptionsRequest),
+    PushTelemetry(PushTelemetryRequest),
+    ListConfigResources(ListConfigResourcesRequest),
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest)
 }
 
 #[cfg(test)]
@@ -295,7 +324,7 @@ mod tests {
             let error = decode(frame(key, 0, 1, "x", b"")).unwrap_err();
             assert_eq!(error, RequestError::UnknownKey { key, version: 0 });
         }
-        for (key, version) in [(1, 3), (1, 17), (3, 13), (3, -1), (0, 12)] {
+        for (key, version) in [(1, 3), (1, 19), (3, 13), (3, -1), (0, 14)] {
             let error = decode(frame(key, version, 1, "x", b"")).unwrap_err();
             assert!(
                 matches!(error, RequestError::UnsupportedVersion { reply: None, .. }),

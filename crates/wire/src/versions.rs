@@ -35,16 +35,52 @@ pub enum Api {
     InitProducerId = 22,
     /// Where an epoch ends.
     OffsetForLeaderEpoch = 23,
+    /// Who may do what.
+    DescribeAcls = 29,
+    /// Allows and forbids.
+    CreateAcls = 30,
+    /// Takes that back.
+    DeleteAcls = 31,
     /// Reads configs.
     DescribeConfigs = 32,
     /// Replaces configs.
     AlterConfigs = 33,
+    /// What a node stores.
+    DescribeLogDirs = 35,
     /// Adds partitions to topics.
     CreatePartitions = 37,
+    /// Has the preferred nodes lead.
+    ElectLeaders = 43,
     /// Changes configs one by one.
     IncrementalAlterConfigs = 44,
+    /// Says which nodes are to store partitions.
+    AlterPartitionReassignments = 45,
+    /// What of that is not done yet.
+    ListPartitionReassignments = 46,
+    /// Whose passwords are known.
+    DescribeUserScramCredentials = 50,
+    /// Sets and forgets them.
+    AlterUserScramCredentials = 51,
+    /// The metadata group.
+    DescribeQuorum = 55,
     /// The nodes.
     DescribeCluster = 60,
+    /// The idempotent producers of partitions.
+    DescribeProducers = 61,
+    /// Takes a node out of the cluster.
+    UnregisterBroker = 64,
+    /// Transactions by name.
+    DescribeTransactions = 65,
+    /// All transactions.
+    ListTransactions = 66,
+    /// Which of its metrics a client is to push.
+    GetTelemetrySubscriptions = 71,
+    /// A client's metrics.
+    PushTelemetry = 72,
+    /// What has configs.
+    ListConfigResources = 74,
+    /// Topics, a page at a time.
+    DescribeTopicPartitions = 75,
 }
 
 /// The versions of one key.
@@ -64,7 +100,7 @@ const fn from(min: i16, max: i16) -> Served {
 
 impl Api {
     /// All of them, by key.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 34] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
@@ -76,21 +112,40 @@ impl Api {
         Self::DeleteRecords,
         Self::InitProducerId,
         Self::OffsetForLeaderEpoch,
+        Self::DescribeAcls,
+        Self::CreateAcls,
+        Self::DeleteAcls,
         Self::DescribeConfigs,
         Self::AlterConfigs,
+        Self::DescribeLogDirs,
         Self::CreatePartitions,
+        Self::ElectLeaders,
         Self::IncrementalAlterConfigs,
+        Self::AlterPartitionReassignments,
+        Self::ListPartitionReassignments,
+        Self::DescribeUserScramCredentials,
+        Self::AlterUserScramCredentials,
+        Self::DescribeQuorum,
         Self::DescribeCluster,
+        Self::DescribeProducers,
+        Self::UnregisterBroker,
+        Self::DescribeTransactions,
+        Self::ListTransactions,
+        Self::GetTelemetrySubscriptions,
+        Self::PushTelemetry,
+        Self::ListConfigResources,
+        Self::DescribeTopicPartitions,
     ];
 
     /// The versions served.
     #[must_use]
     pub const fn served(self) -> Served {
         match self {
-            // 12 belongs to transactions of KIP-890's second part, 13 to topic ids with them.
-            Self::Produce => Served { advertised_min: 0, min: 3, max: 11 },
-            // 17 and 18 add fields that only Kafka's own replicas send.
-            Self::Fetch => from(4, 16),
+            // 12 lets a batch begin a transaction (KIP-890), and a transactional id is refused in
+            // all of them; 13 names topics by id.
+            Self::Produce => Served { advertised_min: 0, min: 3, max: 13 },
+            // 15, 17 and 18 add fields that only Kafka's own replicas send.
+            Self::Fetch => from(4, 18),
             // 7 asks for the greatest timestamp; 8 and later for tiers that are not there.
             Self::ListOffsets => from(1, 7),
             Self::Metadata => from(0, 12),
@@ -98,11 +153,29 @@ impl Api {
             Self::FindCoordinator | Self::ApiVersions | Self::InitProducerId => from(0, 4),
             Self::CreateTopics => from(2, 7),
             Self::DeleteTopics => from(1, 6),
-            Self::DeleteRecords | Self::AlterConfigs => from(0, 2),
+            Self::DeleteRecords
+            | Self::AlterConfigs
+            | Self::ElectLeaders
+            | Self::DescribeQuorum => from(0, 2),
             Self::OffsetForLeaderEpoch => from(2, 4),
-            Self::DescribeConfigs => from(1, 4),
+            Self::DescribeAcls | Self::CreateAcls | Self::DeleteAcls => from(1, 3),
+            Self::DescribeConfigs | Self::DescribeLogDirs => from(1, 4),
             Self::CreatePartitions => from(0, 3),
-            Self::IncrementalAlterConfigs | Self::DescribeCluster => from(0, 1),
+            // ListTransactions 2 picks names by an expression: where there are none, none is read.
+            Self::IncrementalAlterConfigs
+            | Self::AlterPartitionReassignments
+            | Self::DescribeCluster
+            | Self::ListTransactions
+            | Self::ListConfigResources => from(0, 1),
+            Self::ListPartitionReassignments
+            | Self::DescribeUserScramCredentials
+            | Self::AlterUserScramCredentials
+            | Self::DescribeProducers
+            | Self::UnregisterBroker
+            | Self::DescribeTransactions
+            | Self::GetTelemetrySubscriptions
+            | Self::PushTelemetry
+            | Self::DescribeTopicPartitions => from(0, 0),
         }
     }
 

@@ -137,7 +137,7 @@ fn our_replies_are_what_kafka_protocol_would_have_written() {
     let seed = seed();
     println!("WALRUS_TEST_SEED={seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    for version in 4..=16 {
+    for version in 4..=18 {
         for round in 0..200 {
             let fetched = fetched(version, &mut rng);
             let theirs = theirs(version, &fetched);

@@ -17,3 +17,4 @@ mod v1;
 pub use forming::{Forming, Told};
 pub use health::{Health, State};
 pub use server::{AdminError, AdminServer};
+pub use v1::unregister;

@@ -15,6 +15,7 @@ pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod tools;
 pub mod topics;
 pub mod versions;
 #[cfg(test)]
@@ -127,5 +128,6 @@ async fn dispatch(broker: &Arc<Broker>, client: &mut Client, request: Request) -
             configs::alter_incrementally(broker, head, body).await
         }
         Body::DescribeCluster(body) => describe_cluster::begin(broker, client, head, &body),
+        Body::Admin(body) => tools::begin(broker, head, body).await,
     }
 }

@@ -1,14 +1,14 @@
 //! Produce: are the batches sound and allowed, and who appends them?
 //!
 //! Checking and appending happen in the order of the connection's requests; the acks are waited
-//! for later, so that a connection's requests overlap in the WAL. Versions 3 to 11; 0 to 2 are
+//! for later, so that a connection's requests overlap in the WAL. Versions 3 to 13; 0 to 2 are
 //! advertised for old librdkafka's sake and refused in `walrus-wire`.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use walrus_types::{
-    PartitionIndex, TimestampMs, TopicPartition,
+    PartitionIndex, TimestampMs, TopicId, TopicPartition,
     batch::{self, BatchHeader},
 };
 use walrus_wire::kafka_protocol::{
@@ -31,6 +31,8 @@ use crate::{
     topic_config::{TimestampType, TopicConfig},
 };
 
+/// The first version that names topics by id alone (KIP-516).
+const TOPIC_IDS: i16 = 13;
 /// A batch of this size may be kept in its frame's memory.
 const BATCH_KEPT_BYTES_MIN: usize = 16 << 10;
 
@@ -63,15 +65,21 @@ pub async fn begin(
     };
     // Producers are slowed here, before their batch has an offset, while the disk is behind.
     broker.store.room().await;
-    let mut names = Vec::with_capacity(request.topic_data.len());
+    let mut answers = Vec::with_capacity(request.topic_data.len());
     let mut parts = Vec::new();
     for (at, topic) in request.topic_data.into_iter().enumerate() {
-        let view = broker.topic_by_name(&topic.name);
-        let TopicProduceData { name, partition_data, .. } = topic;
+        let TopicProduceData { name, topic_id, partition_data, .. } = topic;
+        let view = if head.version >= TOPIC_IDS {
+            broker.topic_by_id(TopicId(topic_id)).ok_or_else(Refusal::unknown_topic_id)
+        } else {
+            broker.topic_by_name(&name).ok_or_else(Refusal::unknown_topic)
+        };
         // A copy: a name that is a slice of the frame would keep the batch from being taken.
-        names.push(TopicName(StrBytes::from_string(name.to_string())));
+        let named = TopicName(StrBytes::from_string(name.to_string()));
         drop(name);
-        if let Some(view) = &view {
+        let answer = TopicProduceResponse::default();
+        answers.push(answer.with_name(named).with_topic_id(topic_id));
+        if let Ok(view) = &view {
             broker.load_partitions(view, partition_data.iter().map(|data| data.index)).await;
         }
         for data in partition_data {
@@ -80,7 +88,7 @@ pub async fn begin(
                 Ok(acks) => append(broker, view.as_ref(), data, *acks).await,
                 Err(refusal) => Err(refusal.clone()),
             };
-            let topic = view.as_ref().map(|view| view.id()).unwrap_or_default();
+            let topic = view.as_ref().map_or_else(|_| TopicId::default(), |view| view.id());
             let partition = TopicPartition { topic, partition: PartitionIndex(index) };
             parts.push(Part { topic: at, partition, receipt });
         }
@@ -93,20 +101,18 @@ pub async fn begin(
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let broker = Arc::clone(broker);
     Reply::later(async move {
-        let answer = collect(&broker, (head.version, reached), names, parts, timeout).await;
+        let answer = collect(&broker, (head.version, reached), answers, parts, timeout).await;
         head.frames(&answer)
     })
 }
 
 async fn append(
     broker: &Arc<Broker>,
-    topic: Option<&TopicView>,
+    topic: Result<&TopicView, &Refusal>,
     data: PartitionProduceData,
     acks: Acks,
 ) -> Result<Receipt, Refusal> {
-    let topic = topic.ok_or_else(|| {
-        Refusal::new(ResponseError::UnknownTopicOrPartition, "there is no topic of that name")
-    })?;
+    let topic = topic.map_err(Refusal::clone)?;
     if topics::is_internal(&topic.topic.name) {
         let why = "the broker alone writes to its internal topics";
         return Err(Refusal::new(ResponseError::InvalidTopicException, why));
@@ -197,13 +203,11 @@ fn check_timestamp(
 async fn collect(
     broker: &Broker,
     (version, reached): (i16, SocketAddr),
-    names: Vec<TopicName>,
+    mut topics: Vec<TopicProduceResponse>,
     parts: Vec<Part>,
     timeout: Duration,
 ) -> ProduceResponse {
     let deadline = tokio::time::Instant::now() + timeout;
-    let mut topics: Vec<TopicProduceResponse> =
-        names.into_iter().map(|name| TopicProduceResponse::default().with_name(name)).collect();
     let mut endpoints = false;
     for Part { topic, partition, receipt } in parts {
         let outcome = match receipt {

@@ -487,6 +487,9 @@ pub(super) static SHAPES: &[Shape] = &[
             Field("PartitionIndexes", Span(0, FOREVER), NEVER, None, Kind::Array(&Kind::Fixed(4))),
         ]))),
     ] },
+    Shape { key: 64, name: "UnregisterBroker", versions: Span(0, 0), flexible: 0, fields: &[
+        Field("BrokerId", Span(0, FOREVER), NEVER, None, Kind::Fixed(4)),
+    ] },
     Shape { key: 65, name: "DescribeTransactions", versions: Span(0, 0), flexible: 0, fields: &[
         Field("TransactionalIds", Span(0, FOREVER), NEVER, None, Kind::Array(&Kind::String)),
     ] },
@@ -495,6 +498,16 @@ pub(super) static SHAPES: &[Shape] = &[
         Field("ProducerIdFilters", Span(0, FOREVER), NEVER, None, Kind::Array(&Kind::Fixed(8))),
         Field("DurationFilter", Span(1, FOREVER), NEVER, None, Kind::Fixed(8)),
         Field("TransactionalIdPattern", Span(2, FOREVER), Span(2, FOREVER), None, Kind::String),
+    ] },
+    Shape { key: 71, name: "GetTelemetrySubscriptions", versions: Span(0, 0), flexible: 0, fields: &[
+        Field("ClientInstanceId", Span(0, FOREVER), NEVER, None, Kind::Fixed(16)),
+    ] },
+    Shape { key: 72, name: "PushTelemetry", versions: Span(0, 0), flexible: 0, fields: &[
+        Field("ClientInstanceId", Span(0, FOREVER), NEVER, None, Kind::Fixed(16)),
+        Field("SubscriptionId", Span(0, FOREVER), NEVER, None, Kind::Fixed(4)),
+        Field("Terminating", Span(0, FOREVER), NEVER, None, Kind::Fixed(1)),
+        Field("CompressionType", Span(0, FOREVER), NEVER, None, Kind::Fixed(1)),
+        Field("Metrics", Span(0, FOREVER), NEVER, None, Kind::Bytes),
     ] },
     Shape { key: 74, name: "ListConfigResources", versions: Span(0, 1), flexible: 0, fields: &[
         Field("ResourceTypes", Span(1, FOREVER), NEVER, None, Kind::Array(&Kind::Fixed(1))),

@@ -33,6 +33,7 @@ use axum::{
 };
 
 pub(super) use self::answer::refusal;
+pub use self::nodes::unregister;
 use super::routes::Sources;
 
 /// What there is, for whoever asks for something else.

@@ -12,7 +12,7 @@ use walrus_admin::{
 };
 use walrus_metadata::{Command, Metadata, NodeChange, Reply, SetNodeState, Topic};
 use walrus_raft::RaftId;
-use walrus_types::NodeId;
+use walrus_types::{Incarnation, NodeId};
 
 use super::{
     answer::{
@@ -170,14 +170,29 @@ async fn make(
     change: Change,
     request: ChangeRequest,
 ) -> Result<(), ApiError> {
+    let member = set(broker, id, change, request.incarnation).await?;
+    if change == Change::Remove {
+        // In this order: a node that is out of the group and not removed would hear of nothing.
+        // Broken off in between, the same request ends it.
+        let expelled = broker.raft.group().expel(member).await;
+        expelled.map_err(|why| membership_unchanged(&why))?;
+    }
+    Ok(())
+}
+
+/// Says in the metadata what a node may do; answers which member of the metadata group it is.
+async fn set(
+    broker: &Broker,
+    id: NodeId,
+    change: Change,
+    incarnation: Option<Incarnation>,
+) -> Result<RaftId, ApiError> {
     let metadata = broker.metadata();
     let node = metadata
         .node(id)
         .ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no {id}")))?;
     // What was judged is this life: with another one the judgement proves nothing.
-    let expected =
-        request.incarnation.or_else(|| (change == Change::Remove).then_some(node.incarnation));
-    let member = RaftId::from(node.storage);
+    let expected = incarnation.or_else(|| (change == Change::Remove).then_some(node.incarnation));
     let what = match change {
         Change::Drain => NodeChange::Drain,
         Change::Undrain => NodeChange::Undrain,
@@ -189,18 +204,28 @@ async fn make(
         give_up_copies(broker, id).await?;
     }
     match broker.raft.propose(&command).await {
-        Ok(Reply::NodeStateSet(Ok(_state))) => {}
-        Ok(Reply::NodeStateSet(Err(refused))) => return Err(not_set(id, &refused)),
-        Ok(other) => return Err(unexpected(&other)),
-        Err(why) => return Err(not_proposed(&why)),
+        Ok(Reply::NodeStateSet(Ok(_state))) => Ok(RaftId::from(node.storage)),
+        Ok(Reply::NodeStateSet(Err(refused))) => Err(not_set(id, &refused)),
+        Ok(other) => Err(unexpected(&other)),
+        Err(why) => Err(not_proposed(&why)),
     }
-    if change == Change::Remove {
-        // In this order: a node that is out of the group and not removed would hear of nothing.
-        // Broken off in between, the same request ends it.
-        let expelled = broker.raft.group().expel(member).await;
-        expelled.map_err(|why| membership_unchanged(&why))?;
+}
+
+/// Removes a node against which nothing speaks. Whoever leads the metadata group takes it out of
+/// that by itself.
+///
+/// # Errors
+/// What stands against it, as for an operator who removes it; `NotFound` when it is gone already.
+pub async fn unregister(broker: &Arc<Broker>, id: NodeId) -> Result<(), ApiError> {
+    let planned = judge(broker, id, Change::Remove).await?;
+    if let Some(first) = planned.refusals.into_iter().next() {
+        return Err(first);
     }
-    Ok(())
+    let state = broker.metadata().node(id).map(|node| node.state);
+    if state == Some(walrus_metadata::NodeState::Removed) {
+        return Err(ApiError::new(Code::NotFound, format!("{id} was removed already")));
+    }
+    set(broker, id, Change::Remove, None).await.map(drop)
 }
 
 /// Takes a node off the sealed segments that others have enough copies of. What is left names it

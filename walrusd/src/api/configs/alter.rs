@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use walrus_metadata::{Command, ConfigResource, Metadata, Reply as Answer, SetConfigs};
-use walrus_types::TopicId;
 use walrus_wire::kafka_protocol::{
     messages::{
         AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
@@ -40,9 +39,10 @@ pub async fn begin(broker: &Arc<Broker>, head: Head, request: AlterConfigsReques
     let parts = request.resources.iter().map(|one| {
         let key = (one.resource_type, &one.resource_name);
         let given = one.configs.iter().map(|config| (&*config.name, config.value.as_deref()));
-        let outcome = target(&metadata, key, &twice).and_then(|id| {
+        let outcome = target(&metadata, key, &twice).and_then(|resource| {
+            let ConfigResource::Topic(id) = resource else { return Err(of_process()) };
             let set = metadata.topic(id).map(|topic| topic.configs().clone()).unwrap_or_default();
-            Ok(of_topic(id, change::replace(&set, given)?))
+            Ok(SetConfigs { resource, changes: change::replace(&set, given)? })
         });
         Part { kind: one.resource_type, name: one.resource_name.clone(), outcome }
     });
@@ -70,9 +70,22 @@ pub async fn begin_incrementally(
         let key = (one.resource_type, &one.resource_name);
         let given = one.configs.iter();
         let given = given.map(|one| (&*one.name, one.config_operation, one.value.as_deref()));
-        let outcome = target(&metadata, key, &twice).and_then(|id| {
-            let view = broker.topic_by_id(id).ok_or_else(Refusal::unknown_topic)?;
-            Ok(of_topic(id, change::alter(view.topic.configs(), &view.config, given)?))
+        let outcome = target(&metadata, key, &twice).and_then(|resource| {
+            let changes = match resource {
+                ConfigResource::Topic(id) => {
+                    let view = broker.topic_by_id(id).ok_or_else(Refusal::unknown_topic)?;
+                    change::alter(view.topic.configs(), &view.config, given)?
+                }
+                // Nothing is ever set for nodes, and what is not set may be deleted: so
+                // Kafka's tools take back a throttle that they may have set.
+                ConfigResource::Node(_) | ConfigResource::Cluster => {
+                    if !change::only_deletes(given) {
+                        return Err(of_process());
+                    }
+                    change::Changes::new()
+                }
+            };
+            Ok(SetConfigs { resource, changes })
         });
         Part { kind: one.resource_type, name: one.resource_name.clone(), outcome }
     });
@@ -98,26 +111,27 @@ fn times<'r>(keys: impl Iterator<Item = Key<'r>>) -> BTreeMap<(i8, &'r str), usi
     times
 }
 
-/// The topic that is to be changed.
+/// What is to be changed.
 fn target(
     metadata: &Metadata,
     (kind, name): Key<'_>,
     times: &BTreeMap<(i8, &str), usize>,
-) -> Result<TopicId, Refusal> {
+) -> Result<ConfigResource, Refusal> {
     if times.get(&(kind, name.as_str())).is_some_and(|times| *times > 1) {
         return Err(Refusal::invalid("Each resource must appear at most once."));
     }
     match resource(kind, name)? {
-        Resource::Topic(name) => Ok(topic(metadata, name)?.id),
-        Resource::Node(_) => Err(Refusal::invalid(
-            "a node's configs are settings of its process (flag, variable or file) and change \
-             with its next start",
-        )),
+        Resource::Topic(name) => Ok(ConfigResource::Topic(topic(metadata, name)?.id)),
+        Resource::Node(Some(id)) => Ok(ConfigResource::Node(id)),
+        Resource::Node(None) => Ok(ConfigResource::Cluster),
     }
 }
 
-fn of_topic(id: TopicId, changes: change::Changes) -> SetConfigs {
-    SetConfigs { resource: ConfigResource::Topic(id), changes }
+fn of_process() -> Refusal {
+    Refusal::invalid(
+        "a node's configs are settings of its process (flag, variable or file) and change with \
+         its next start",
+    )
 }
 
 /// Proposes what was judged sound; answers kind, name, code and words of each resource.
@@ -168,7 +182,7 @@ mod tests {
     use crate::api::world::World;
 
     #[test]
-    fn only_topics_that_are_there_and_named_once_are_changed() {
+    fn what_is_changed_is_a_node_or_a_topic_that_is_there_and_is_named_once() {
         use ResponseError::{InvalidRequest, InvalidTopicException, UnknownTopicOrPartition};
         let World { metadata, .. } = World::with_topics(&[("there", 1), ("twice", 1)]);
         let keys = [
@@ -177,8 +191,9 @@ mod tests {
             (2, "twice", Some(InvalidRequest)),
             (2, "missing", Some(UnknownTopicOrPartition)),
             (2, "", Some(InvalidTopicException)),
-            (4, "1", Some(InvalidRequest)),
-            (4, "", Some(InvalidRequest)),
+            (4, "1", None),
+            (4, "", None),
+            (4, "one", Some(InvalidRequest)),
             (8, "1", Some(InvalidRequest)),
         ]
         .map(|(kind, name, expected)| (kind, StrBytes::from_static_str(name), expected));

@@ -93,6 +93,13 @@ pub(super) fn alter<'a>(
     Ok(changes)
 }
 
+/// Whether nothing would be set that was not.
+pub(super) fn only_deletes<'a>(
+    mut given: impl Iterator<Item = (&'a str, i8, Option<&'a str>)>,
+) -> bool {
+    given.all(|(_, operation, _)| matches!(Operation::from_code(operation), Ok(Operation::Delete)))
+}
+
 fn once<'a>(seen: &mut BTreeSet<&'a str>, name: &'a str) -> Result<(), Refusal> {
     let first = seen.insert(name);
     first.then_some(()).ok_or_else(|| Refusal::invalid("Error due to duplicate config keys"))

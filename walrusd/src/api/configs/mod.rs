@@ -21,8 +21,10 @@ pub use self::{
 };
 use super::{codes::Refusal, topics};
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+/// The number of topics among kinds of resources.
+pub(super) const TOPIC: i8 = 2;
+/// The number of nodes.
+pub(super) const BROKER: i8 = 4;
 
 /// What configs belong to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

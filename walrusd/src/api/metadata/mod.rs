@@ -1,7 +1,9 @@
 //! Metadata: the nodes, and who leads what. Makes topics that are missing, where that is allowed.
 //!
-//! What a topic looks like stands in `view.rs`. Versions 0 to 12.
+//! What a topic looks like stands in `view.rs`. Versions 0 to 12. `describe.rs` tells of topics a page
+//! at a time.
 
+mod describe;
 mod view;
 
 use std::{
@@ -23,6 +25,7 @@ use walrus_wire::kafka_protocol::{
     protocol::StrBytes,
 };
 
+pub use self::describe::begin as describe;
 use self::view::{Seen, refused, show};
 use super::{Head, codes::Refusal, topics};
 use crate::{
