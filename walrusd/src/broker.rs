@@ -26,9 +26,9 @@ use crate::{
     cluster_view,
     config::{ANSWERS_BYTES_MAX, Config},
     controller::{ControllerState, cluster::TopicTerms, nodes},
+    groups::{self, Groups},
     lease::Lease,
     metrics::Metrics,
-    offsets::{self, CommittedOffsets},
     partition::{
         Partition,
         leading::Leading,
@@ -116,8 +116,8 @@ pub struct Broker {
     pub metrics: Metrics,
     /// Incremental fetch sessions.
     pub sessions: Sessions,
-    /// Committed offsets.
-    pub offsets: CommittedOffsets,
+    /// Consumer groups.
+    pub groups: Groups,
     /// The text protocol's cursors.
     pub queues: Queues,
     /// What clients asked for that is not served.
@@ -199,7 +199,7 @@ impl Broker {
             raft,
             metrics,
             sessions: Sessions::default(),
-            offsets: CommittedOffsets::default(),
+            groups: Groups::default(),
             queues: Queues::default(),
             asked_in_vain: AskedInVain::default(),
             request_budget: Arc::new(Semaphore::new(request_bytes)),
@@ -414,7 +414,7 @@ impl Broker {
     ) -> bool {
         let Some(topic) = self.topic_by_id(id.topic) else { return false };
         let Ok(partition) = self.partition(&topic, id.partition.0).await else { return false };
-        if *topic.topic.name == *offsets::format::TOPIC {
+        if *topic.topic.name == *groups::TOPIC {
             // Cursors that it keeps go to another node: with all that was handed out.
             let _held = self.queues.hold(self).await;
             return partition.begin_roll_to(epoch, (reason, to), self.clock.uptime());

@@ -30,6 +30,7 @@ use crate::{
     data_dir::DataDir,
     doors::{ClientDoor, Doors},
     facts::BrokerFacts,
+    groups::Groups,
     lease::Lease,
     logging,
     metrics::Metrics,
@@ -392,6 +393,7 @@ fn start_tasks(tasks: &Tasks, broker: &Arc<Broker>) {
     tasks.spawn("controller", controller::world::run(Arc::clone(broker)));
     tasks.spawn("probe members", probe(Arc::clone(broker)));
     tasks.spawn("monitor", controller::monitor::run(Arc::clone(broker)));
+    tasks.spawn("groups", Groups::run(Arc::clone(broker)));
     tasks.spawn("GET cursors", Queues::run(Arc::clone(broker)));
     let sweeper = Arc::clone(broker);
     tasks.spawn("sweep", async move {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A client that waits for its answer: a number of the shell's choosing, never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Waiter(pub u64);
 
 /// An append, to be named when its outcome is known.

@@ -21,8 +21,24 @@ pub enum Api {
     ListOffsets = 2,
     /// Who leads what, and where.
     Metadata = 3,
+    /// Commits how far a group has read.
+    OffsetCommit = 8,
+    /// How far a group has read.
+    OffsetFetch = 9,
     /// Who coordinates a group or transaction.
     FindCoordinator = 10,
+    /// Takes part in a group's next generation.
+    JoinGroup = 11,
+    /// A member is there.
+    Heartbeat = 12,
+    /// Members go.
+    LeaveGroup = 13,
+    /// What a member of a generation has to do.
+    SyncGroup = 14,
+    /// Groups and their members.
+    DescribeGroups = 15,
+    /// The groups that a node coordinates.
+    ListGroups = 16,
     /// This table.
     ApiVersions = 18,
     /// Makes topics.
@@ -49,6 +65,8 @@ pub enum Api {
     DescribeLogDirs = 35,
     /// Adds partitions to topics.
     CreatePartitions = 37,
+    /// Drops groups without members.
+    DeleteGroups = 42,
     /// Has the preferred nodes lead.
     ElectLeaders = 43,
     /// Changes configs one by one.
@@ -57,6 +75,8 @@ pub enum Api {
     AlterPartitionReassignments = 45,
     /// What of that is not done yet.
     ListPartitionReassignments = 46,
+    /// Forgets how far a group has read.
+    OffsetDelete = 47,
     /// Whose passwords are known.
     DescribeUserScramCredentials = 50,
     /// Sets and forgets them.
@@ -100,12 +120,20 @@ const fn from(min: i16, max: i16) -> Served {
 
 impl Api {
     /// All of them, by key.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 44] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
         Self::Metadata,
+        Self::OffsetCommit,
+        Self::OffsetFetch,
         Self::FindCoordinator,
+        Self::JoinGroup,
+        Self::Heartbeat,
+        Self::LeaveGroup,
+        Self::SyncGroup,
+        Self::DescribeGroups,
+        Self::ListGroups,
         Self::ApiVersions,
         Self::CreateTopics,
         Self::DeleteTopics,
@@ -119,10 +147,12 @@ impl Api {
         Self::AlterConfigs,
         Self::DescribeLogDirs,
         Self::CreatePartitions,
+        Self::DeleteGroups,
         Self::ElectLeaders,
         Self::IncrementalAlterConfigs,
         Self::AlterPartitionReassignments,
         Self::ListPartitionReassignments,
+        Self::OffsetDelete,
         Self::DescribeUserScramCredentials,
         Self::AlterUserScramCredentials,
         Self::DescribeQuorum,
@@ -150,11 +180,18 @@ impl Api {
             Self::ListOffsets => from(1, 7),
             Self::Metadata => from(0, 12),
             // librdkafka takes version 0 as the sign that LZ4 works.
-            Self::FindCoordinator | Self::ApiVersions | Self::InitProducerId => from(0, 4),
+            Self::FindCoordinator | Self::DescribeGroups => from(0, 6),
+            Self::ApiVersions | Self::InitProducerId | Self::Heartbeat => from(0, 4),
+            Self::OffsetCommit => from(2, 9),
+            Self::OffsetFetch => from(1, 9),
+            // From 0, or older librdkafka takes it as the sign that Kerberos does not work.
+            Self::JoinGroup => from(0, 9),
+            Self::LeaveGroup | Self::SyncGroup | Self::ListGroups => from(0, 5),
             Self::CreateTopics => from(2, 7),
             Self::DeleteTopics => from(1, 6),
             Self::DeleteRecords
             | Self::AlterConfigs
+            | Self::DeleteGroups
             | Self::ElectLeaders
             | Self::DescribeQuorum => from(0, 2),
             Self::OffsetForLeaderEpoch => from(2, 4),
@@ -167,7 +204,8 @@ impl Api {
             | Self::DescribeCluster
             | Self::ListTransactions
             | Self::ListConfigResources => from(0, 1),
-            Self::ListPartitionReassignments
+            Self::OffsetDelete
+            | Self::ListPartitionReassignments
             | Self::DescribeUserScramCredentials
             | Self::AlterUserScramCredentials
             | Self::DescribeProducers

@@ -4,6 +4,7 @@
 //! what a client does with it.
 
 use walrus_admin::{ApiError, Code};
+use walrus_groups::{GroupError, OffsetError};
 use walrus_metadata::{
     AddRefusal, AssignRefusal, CreateRefusal, PartitionCountRefusal, PlacementRefusal,
     ProducerIdsSpent, PruneRefusal, Reply, UnknownTopic,
@@ -14,6 +15,7 @@ use walrus_types::batch::BatchError;
 use walrus_wire::kafka_protocol::{error::ResponseError, protocol::StrBytes};
 
 use crate::{
+    groups::Unready,
     partition::{AppendFailure, read::FetchFailure, registry::Unavailable},
     topic_config::ConfigRefusal,
 };
@@ -113,6 +115,55 @@ impl From<&Unavailable> for Refusal {
             Unavailable::Loading(_) => ResponseError::KafkaStorageError,
         };
         Self::new(code, unavailable.to_string())
+    }
+}
+
+impl From<&Unready> for Refusal {
+    fn from(unready: &Unready) -> Self {
+        let code = match unready {
+            Unready::NoTopic(_) | Unready::Failed(_) => ResponseError::CoordinatorNotAvailable,
+            Unready::NotHere(_) => ResponseError::NotCoordinator,
+            Unready::Loading => ResponseError::CoordinatorLoadInProgress,
+        };
+        Self::new(code, unready.to_string())
+    }
+}
+
+impl From<&GroupError> for Refusal {
+    fn from(error: &GroupError) -> Self {
+        let code = match error {
+            GroupError::InvalidName => ResponseError::InvalidGroupId,
+            GroupError::InvalidSessionTimeout => ResponseError::InvalidSessionTimeout,
+            GroupError::UnknownMember => ResponseError::UnknownMemberId,
+            GroupError::MemberIdRequired => ResponseError::MemberIdRequired,
+            GroupError::FencedInstance => ResponseError::FencedInstanceId,
+            GroupError::IllegalGeneration => ResponseError::IllegalGeneration,
+            GroupError::InconsistentProtocol => ResponseError::InconsistentGroupProtocol,
+            GroupError::Rebalancing => ResponseError::RebalanceInProgress,
+            GroupError::GroupFull => ResponseError::GroupMaxSizeReached,
+            GroupError::TooManyGroups => ResponseError::PolicyViolation,
+            GroupError::TooLarge => ResponseError::MessageTooLarge,
+            GroupError::CommitTooLarge => ResponseError::InvalidCommitOffsetSize,
+            GroupError::NotAvailable => ResponseError::CoordinatorNotAvailable,
+            GroupError::NotCoordinator => ResponseError::NotCoordinator,
+            // A client asks the same node again, as it should.
+            GroupError::Busy => ResponseError::CoordinatorLoadInProgress,
+            GroupError::TimedOut => ResponseError::RequestTimedOut,
+            GroupError::NotFound => ResponseError::GroupIdNotFound,
+            GroupError::NonEmpty => ResponseError::NonEmptyGroup,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<&OffsetError> for Refusal {
+    fn from(error: &OffsetError) -> Self {
+        let code = match error {
+            OffsetError::MetadataTooLarge => ResponseError::OffsetMetadataTooLarge,
+            OffsetError::TooManyOffsets => ResponseError::PolicyViolation,
+            OffsetError::Subscribed => ResponseError::GroupSubscribedToTopic,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -1,9 +1,12 @@
-//! FindCoordinator: there are no coordinators yet, and each kind of client is told so in the way
-//! it survives.
+//! FindCoordinator, versions 0 to 6: who coordinates a group.
 //!
-//! librdkafka asks for its group's coordinator even under `assign()`, and goes on asking in the
-//! background when it gets COORDINATOR_NOT_AVAILABLE. A transactional producer would do the same
-//! until it times out; a code that is final makes the Java client stop at once with our words.
+//! That is whoever leads the group's partition of `__consumer_offsets`, which is made when somebody
+//! asks for the first time. Nobody coordinates transactions or share groups yet, and each kind of
+//! client is told so in the way it survives: a transactional producer that got
+//! COORDINATOR_NOT_AVAILABLE would ask until it times out; a code that is final makes the Java
+//! client stop at once with our words.
+
+use std::{net::SocketAddr, sync::Arc};
 
 use walrus_wire::kafka_protocol::{
     error::ResponseError,
@@ -11,87 +14,128 @@ use walrus_wire::kafka_protocol::{
         BrokerId, FindCoordinatorRequest, FindCoordinatorResponse,
         find_coordinator_response::Coordinator,
     },
+    protocol::StrBytes,
 };
 
 use super::{Head, codes::Refusal};
-use crate::net::replies::Reply;
+use crate::{
+    broker::{Broker, Endpoint},
+    net::replies::Reply,
+};
 
 /// The first version that asks for many keys.
 const BATCH_SINCE: i16 = 4;
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
-/// Answers that nobody coordinates.
-pub fn begin(head: Head, request: &FindCoordinatorRequest) -> Reply {
-    head.ready(&respond(head.version, request))
+/// Answers who coordinates what is asked for. `reached` is the address by which the client came.
+pub async fn begin(
+    broker: &Arc<Broker>,
+    reached: SocketAddr,
+    head: Head,
+    request: FindCoordinatorRequest,
+) -> Reply {
+    let keys =
+        if head.version >= BATCH_SINCE { request.coordinator_keys } else { vec![request.key] };
+    let endpoints = broker.endpoints(reached);
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        let one = match refusal(request.key_type) {
+            Some(refusal) => Err(refusal),
+            None => group(broker, &endpoints, &key).await,
+        };
+        found.push((key, one));
+    }
+    head.ready(&respond(head.version, found))
 }
 
-fn respond(version: i16, request: &FindCoordinatorRequest) -> FindCoordinatorResponse {
-    let refusal = refusal(request.key_type);
-    let code = refusal.code.code();
-    if version >= BATCH_SINCE {
-        let coordinators = request.coordinator_keys.iter().map(|key| {
-            Coordinator::default()
-                .with_key(key.clone())
-                .with_node_id(BrokerId(-1))
-                .with_port(-1)
-                .with_error_code(code)
-                .with_error_message(refusal.words())
-        });
-        FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
-    } else {
-        FindCoordinatorResponse::default()
+async fn group(
+    broker: &Arc<Broker>,
+    endpoints: &[Endpoint],
+    group: &str,
+) -> Result<Endpoint, Refusal> {
+    let coordinator = broker.groups.coordinator(broker, group).await;
+    let coordinator = coordinator.map_err(|why| Refusal::from(&why))?;
+    let known = endpoints.iter().find(|endpoint| Some(endpoint.id) == coordinator);
+    known.cloned().ok_or_else(|| {
+        let why = "the group's coordinator is being chosen";
+        Refusal::new(ResponseError::CoordinatorNotAvailable, why)
+    })
+}
+
+/// Why nobody coordinates things of this type; `None` for groups.
+fn refusal(key_type: i8) -> Option<Refusal> {
+    match key_type {
+        GROUP => None,
+        TRANSACTION => Some(Refusal::invalid(
+            "transactions are not built yet: produce without a transactional id",
+        )),
+        other => Some(Refusal::invalid(format!("coordinators of type {other} are not known here"))),
+    }
+}
+
+fn respond(
+    version: i16,
+    found: Vec<(StrBytes, Result<Endpoint, Refusal>)>,
+) -> FindCoordinatorResponse {
+    let mut coordinators = found.into_iter().map(|(key, one)| match one {
+        Ok(node) => Coordinator::default()
+            .with_key(key)
+            .with_node_id(BrokerId(node.id.0))
+            .with_host(StrBytes::from_string(node.host))
+            .with_port(i32::from(node.port)),
+        Err(refusal) => Coordinator::default()
+            .with_key(key)
             .with_node_id(BrokerId(-1))
             .with_port(-1)
-            .with_error_code(code)
-            .with_error_message(refusal.words())
+            .with_error_code(refusal.code.code())
+            .with_error_message(refusal.words()),
+    });
+    if version >= BATCH_SINCE {
+        return FindCoordinatorResponse::default().with_coordinators(coordinators.collect());
     }
-}
-
-fn refusal(key_type: i8) -> Refusal {
-    match key_type {
-        GROUP => Refusal::new(
-            ResponseError::CoordinatorNotAvailable,
-            "consumer groups are not built yet: assign partitions by hand",
-        ),
-        TRANSACTION => {
-            Refusal::invalid("transactions are not built yet: produce without a transactional id")
-        }
-        other => Refusal::invalid(format!("coordinators of type {other} are not known here")),
-    }
+    let one = coordinators.next().unwrap_or_default();
+    FindCoordinatorResponse::default()
+        .with_error_code(one.error_code)
+        .with_error_message(one.error_message)
+        .with_node_id(one.node_id)
+        .with_host(one.host)
+        .with_port(one.port)
 }
 
 #[cfg(test)]
 mod tests {
-    use walrus_wire::{kafka_protocol::protocol::StrBytes, response};
+    use walrus_types::NodeId;
+    use walrus_wire::response;
 
     use super::*;
 
     #[test]
-    fn every_version_says_who_is_not_there_and_why() {
-        for version in 0..=4 {
+    fn every_version_says_who_coordinates_or_why_nobody_does() {
+        let node = Endpoint { id: NodeId(2), host: "h".into(), port: 9092, rack: None };
+        for version in 0..=6 {
             for (key_type, expected) in [
-                (GROUP, ResponseError::CoordinatorNotAvailable),
-                (TRANSACTION, ResponseError::InvalidRequest),
-                (2, ResponseError::InvalidRequest),
+                (GROUP, (0, 2, 9092)),
+                (TRANSACTION, (ResponseError::InvalidRequest.code(), -1, -1)),
+                (2, (ResponseError::InvalidRequest.code(), -1, -1)),
             ] {
-                let key = StrBytes::from_static_str("g");
-                let request = FindCoordinatorRequest::default()
-                    .with_key_type(key_type)
-                    .with_key(key.clone())
-                    .with_coordinator_keys(vec![key; 2]);
-                let response = respond(version, &request);
+                let one = || {
+                    (
+                        StrBytes::from_static_str("g"),
+                        refusal(key_type).map_or(Ok(node.clone()), Err),
+                    )
+                };
+                let found = if version >= BATCH_SINCE { vec![one(), one()] } else { vec![one()] };
+                let asked = found.len();
+                let response = respond(version, found);
                 response::encode(1, version, &response).unwrap();
                 let told: Vec<_> = if version >= BATCH_SINCE {
-                    let many = response.coordinators;
-                    many.into_iter().map(|one| (one.error_code, one.node_id)).collect()
+                    let many = response.coordinators.iter();
+                    many.map(|one| (one.error_code, one.node_id.0, one.port)).collect()
                 } else {
-                    vec![(response.error_code, response.node_id)]
+                    vec![(response.error_code, response.node_id.0, response.port)]
                 };
-                assert_eq!(told.len(), if version >= BATCH_SINCE { 2 } else { 1 });
-                for (code, node) in told {
-                    assert_eq!((code, node.0), (expected.code(), -1), "v{version} {key_type}");
-                }
+                assert_eq!(told, vec![expected; asked], "v{version} {key_type}");
             }
         }
     }

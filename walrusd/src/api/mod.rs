@@ -10,6 +10,7 @@ pub mod delete_records;
 pub mod describe_cluster;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod groups;
 pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;
@@ -112,7 +113,21 @@ async fn dispatch(broker: &Arc<Broker>, client: &mut Client, request: Request) -
         Body::Fetch(body) => fetch::begin(broker, client.reached, head, body),
         Body::ListOffsets(body) => list_offsets::begin(broker, head, body),
         Body::Metadata(body) => metadata::begin(broker, client, head, body).await,
-        Body::FindCoordinator(body) => find_coordinator::begin(head, &body),
+        Body::FindCoordinator(body) => {
+            find_coordinator::begin(broker, client.reached, head, body).await
+        }
+        Body::OffsetCommit(body) => groups::commit(broker, head, body).await,
+        Body::OffsetFetch(body) => groups::fetch(broker, head, body).await,
+        Body::JoinGroup(body) => {
+            groups::join(broker, (client, client_id.as_deref()), head, body).await
+        }
+        Body::Heartbeat(body) => groups::heartbeat(broker, head, body).await,
+        Body::LeaveGroup(body) => groups::leave(broker, head, body).await,
+        Body::SyncGroup(body) => groups::sync(broker, head, body).await,
+        Body::DescribeGroups(body) => groups::describe(broker, head, body).await,
+        Body::ListGroups(body) => groups::list(broker, head, body).await,
+        Body::DeleteGroups(body) => groups::delete(broker, head, body).await,
+        Body::OffsetDelete(body) => groups::delete_offsets(broker, head, body).await,
         Body::ApiVersions(body) => versions::begin(client, client_id.as_deref(), head, &body),
         Body::CreateTopics(body) => topics::create(broker, head, body).await,
         Body::DeleteTopics(body) => topics::delete(broker, head, body).await,

@@ -12,9 +12,9 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    AdminConfig, ClientConfig, ClusterConfig, ConfigError, Flags, KafkaKind, LogConfig,
-    MemoryConfig, NodeConfig, Problem, ProducersConfig, RaftConfig, SegmentsConfig, Source,
-    StorageConfig, TopicsConfig,
+    AdminConfig, ClientConfig, ClusterConfig, ConfigError, Flags, GroupsConfig, KafkaKind,
+    LogConfig, MemoryConfig, NodeConfig, Problem, ProducersConfig, RaftConfig, SegmentsConfig,
+    Source, StorageConfig, TopicsConfig,
     setting::{Conflict, Section, Setting},
     yaml,
 };
@@ -50,6 +50,8 @@ pub struct Config {
     pub segments: SegmentsConfig,
     /// Idempotent producers.
     pub producers: ProducersConfig,
+    /// Consumer groups.
+    pub groups: GroupsConfig,
     /// Worth telling, no reason to refuse: told when logging has started.
     pub warnings: Vec<String>,
     sources: BTreeMap<&'static str, Source>,
@@ -156,7 +158,7 @@ impl Config {
             .collect()
     }
 
-    fn sections(&mut self) -> [&mut dyn Section; 11] {
+    fn sections(&mut self) -> [&mut dyn Section; 12] {
         let Self {
             node,
             cluster,
@@ -169,10 +171,14 @@ impl Config {
             topics,
             segments,
             producers,
+            groups,
             warnings: _,
             sources: _,
         } = self;
-        [node, cluster, client, raft, admin, log, storage, memory, topics, segments, producers]
+        [
+            node, cluster, client, raft, admin, log, storage, memory, topics, segments, producers,
+            groups,
+        ]
     }
 
     fn settings(&mut self) -> Vec<Setting<'_>> {

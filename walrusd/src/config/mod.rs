@@ -11,6 +11,7 @@
 //! Owns no behaviour of the broker. Read next: `load.rs`, then a section.
 
 mod flags;
+mod groups;
 mod kafka;
 mod listeners;
 mod load;
@@ -25,6 +26,7 @@ mod topics;
 mod yaml;
 
 pub use flags::{Args, Command, ConfigCommand, Flags};
+pub use groups::GroupsConfig;
 pub use kafka::{KafkaEntry, KafkaKind};
 pub use listeners::{AdminConfig, ClientConfig, Host, HostPort, NotAnAddress, RaftConfig};
 pub use load::{ANSWERS_BYTES_MAX, Config};

@@ -141,6 +141,7 @@ fn look_at_nodes(broker: &Arc<Broker>, now: &Metadata) {
 fn remove_topic(broker: &Arc<Broker>, topic: &Topic) {
     info!(topic = %topic.name, id = %topic.id, "topic deleted");
     broker.forget_topic(topic.id);
+    broker.groups.forget_topic(&topic.name);
     broker.replicas.forget_topic(topic.id);
     let (store, id) = (broker.store.clone(), topic.id);
     tokio::task::spawn_blocking(move || {

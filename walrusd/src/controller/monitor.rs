@@ -10,6 +10,7 @@ use walrus_types::{TimestampMs, TopicPartition, limits};
 
 use crate::{
     broker::{Broker, TopicView},
+    groups,
     partition::Partition,
     topic_config::TopicConfig,
 };
@@ -59,7 +60,8 @@ async fn judge(
     chain: &Chain,
     now: TimestampMs,
 ) -> Option<Prune> {
-    if chain.open().leader.node != broker.identity.node {
+    // What groups need is known by their coordinators alone.
+    if chain.open().leader.node != broker.identity.node || *topic.topic.name == *groups::TOPIC {
         return None;
     }
     let keep = keep(&topic.config);

@@ -3,6 +3,7 @@
 //! Its entries are ordinary records: what is PUT, Kafka clients read, and what they produce, GET
 //! hands out. The form of frames is `walrus_wire::text`'s; [`queue`] has GET's cursor.
 
+mod cursor;
 pub mod elsewhere;
 mod put;
 mod queue;
@@ -133,7 +134,7 @@ async fn get(broker: &Arc<Broker>, name: &str) -> Frames {
 
 /// The next entry, from whoever has the topic's cursor.
 async fn get_once(broker: &Arc<Broker>, topic: &TopicView) -> Result<Option<Bytes>, ErrandError> {
-    let coordinator = broker.offsets.coordinator(broker, &queue::group_of(&topic.topic.name)).await;
+    let coordinator = cursor::coordinator(broker, &queue::group_of(&topic.topic.name)).await;
     let coordinator = coordinator.map_err(QueueError::from)?;
     if coordinator == broker.identity.node {
         return Ok(broker.queues.next(broker, topic).await?);

@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,13 +22,12 @@ use tracing::{debug, warn};
 use walrus_types::{Offset, PartitionIndex, TopicId, TopicPartition, batch, limits};
 use walrus_wire::records::Records;
 
-use super::elsewhere::{self, ErrandError};
+use super::{
+    cursor::{self, CursorError},
+    elsewhere::{self, ErrandError},
+};
 use crate::{
     broker::{Broker, TopicView},
-    offsets::{
-        OffsetsError,
-        format::{Key, Value},
-    },
     partition::Partition,
 };
 
@@ -49,6 +48,8 @@ pub struct Queues {
     topics: ShortLock<HashMap<TopicId, Arc<Mutex<Queue>>>>,
     /// While it is not 0, cursors are about to go to other nodes and nothing is handed out.
     held: AtomicUsize,
+    /// The last commit of this life is made.
+    stopped: AtomicBool,
 }
 
 /// Nothing is handed out by this node while it is there.
@@ -104,11 +105,11 @@ pub(super) enum QueueError {
     Failed(String),
 }
 
-impl From<OffsetsError> for QueueError {
-    fn from(why: OffsetsError) -> Self {
+impl From<CursorError> for QueueError {
+    fn from(why: CursorError) -> Self {
         match why {
-            OffsetsError::NotHere(_) | OffsetsError::NoTopic(_) => Self::NotHere(why.to_string()),
-            OffsetsError::Failed(why) => Self::Failed(why),
+            CursorError::NotHere(why) => Self::NotHere(why),
+            CursorError::Failed(why) => Self::Failed(why),
         }
     }
 }
@@ -175,7 +176,7 @@ impl Queues {
             return Err(QueueError::NotHere("the cursor is on its way to another node".into()));
         }
         let group = group_of(&topic.topic.name);
-        let coordinator = broker.offsets.partition(broker, &group).await?;
+        let coordinator = cursor::partition(broker, &group).await?;
         if coordinator.is_rolling() {
             return Err(QueueError::NotHere("the cursor may be on its way to another node".into()));
         }
@@ -214,9 +215,15 @@ impl Queues {
             };
             broker.queues.commit(&broker).await;
             if stopping {
+                broker.queues.stopped.store(true, Ordering::Release);
                 return;
             }
         }
+    }
+
+    /// Whether the last commit of this life is made.
+    pub fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     /// Commits every cursor that moved.
@@ -230,24 +237,16 @@ impl Queues {
             if moved.is_empty() {
                 continue;
             }
-            let committed_at_ms = broker.clock.now().0;
-            let offsets = moved.iter().map(|(partition, offset)| {
-                let group = group_of(&name);
-                let key = Key { group, topic: name.clone(), partition: *partition };
-                let (leader_epoch, metadata) = (-1, String::new());
-                (key, Value { offset: offset.0, leader_epoch, metadata, committed_at_ms })
-            });
-            let committed =
-                broker.offsets.commit(broker, &group_of(&name), offsets.collect()).await;
+            let committed = cursor::keep(broker, &group_of(&name), &name, &moved).await;
             let mut queue = queue.lock().await;
             match committed {
                 Ok(()) => {}
                 // Whoever has the cursor now goes on where it was committed last.
-                Err(why @ (OffsetsError::NotHere(_) | OffsetsError::NoTopic(_))) => {
-                    debug!(topic = name, %why, "a GET cursor is another node's now");
+                Err(CursorError::NotHere(why)) => {
+                    debug!(topic = name, why, "a GET cursor is another node's now");
                     queue.coordinator = Weak::new();
                 }
-                Err(OffsetsError::Failed(why)) => {
+                Err(CursorError::Failed(why)) => {
                     warn!(topic = name, why, "a GET cursor was not committed and is tried again");
                     for (partition, offset) in moved {
                         // What moved on meanwhile is newer.
@@ -295,10 +294,10 @@ impl Queue {
             return Ok(());
         }
         self.name = topic.topic.name.to_string();
-        let committed = broker.offsets.of_group(broker, &group_of(&self.name), &self.name).await?;
+        let committed = cursor::read(broker, &group_of(&self.name), &self.name).await?;
         for (PartitionIndex(index), chain) in partitions {
             let start = chain.log_start();
-            let next = committed.get(index).map_or(start, |value| Offset(value.offset));
+            let next = committed.get(index).copied().unwrap_or(start);
             self.next.entry(*index).or_insert(next);
         }
         self.coordinator = Arc::downgrade(coordinator);
