@@ -49,9 +49,46 @@ def read(topic):
     return got
 
 
+def group():
+    """Two members share a topic; the next one goes on where they committed."""
+    topic = cases.topic("group")
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1)], timeout_ms=20_000)
+    records.settled(cases.bootstrap, topic, PARTITIONS)
+
+    def member():
+        return KafkaConsumer(topic, bootstrap_servers=cases.bootstrap, group_id=f"{topic}-readers",
+                             enable_auto_commit=False, auto_offset_reset="earliest")
+
+    def poll(members, done):
+        seen, end = 0, records.deadline()
+        while not done(seen):
+            assert time.monotonic() < end, f"{seen} records, {[m.assignment() for m in members]}"
+            for one in members:
+                seen += sum(len(batch) for batch in one.poll(timeout_ms=200).values())
+        return seen
+
+    members = [member(), member()]
+    shares = lambda: [len(one.assignment()) for one in members]
+    poll(members, lambda _: min(shares()) > 0 and sum(shares()) == PARTITIONS)
+    producer = KafkaProducer(bootstrap_servers=cases.bootstrap)
+    for i in range(COUNT):
+        producer.send(topic, value=records.value(i), partition=records.partition(i))
+    producer.flush(timeout=30)
+    assert poll(members, lambda seen: seen >= COUNT) == COUNT
+    for one in members:
+        one.commit()
+        one.close()
+    producer.send(topic, value=b"next", partition=0)
+    producer.close(timeout=10)
+    last = member()
+    assert poll([last], lambda seen: seen > 0) == 1, "what was committed came again"
+    last.close()
+
+
 for codec in (None, "gzip", "snappy", "lz4", "zstd"):
     round_trip(f"codec-{codec or 'none'}", compression_type=codec)
 for acks in (0, 1, "all"):
     round_trip(f"acks-{acks}", acks=acks, enable_idempotence=False)
 round_trip("idempotent", enable_idempotence=True)
+cases.run("group", group)
 admin.close()

@@ -2,6 +2,7 @@
 //! with an empty one, and with bytes that lie. A key that is advertised and is not in the table
 //! here fails.
 
+mod groups;
 mod requests;
 mod table;
 
@@ -140,7 +141,10 @@ fn advertised(world: &World) -> Result<Vec<(i16, i16, i16)>> {
 #[test]
 fn every_advertised_key_and_version_takes_sound_empty_and_hostile_requests() -> Result<()> {
     let (_folder, world) = start()?;
-    let table: Vec<(Api, Ask)> = table::of_clients().into_iter().chain(table::of_tools()).collect();
+    let table: Vec<(Api, Ask)> = [table::of_clients(), groups::of_groups(), table::of_tools()]
+        .into_iter()
+        .flatten()
+        .collect();
     let named: BTreeSet<i16> = table.iter().map(|(api, _)| api.key()).collect();
     let advertised = advertised(&world)?;
     let keys: BTreeSet<i16> = advertised.iter().map(|(key, _, _)| *key).collect();
