@@ -26,8 +26,8 @@ pub(super) struct SegmentSeal {
     since: UptimeMs,
     /// Since when there have been enough votes.
     enough_since: Option<UptimeMs>,
-    /// Since when those that hold the end have been asked again: see [`Again`].
-    again_since: Option<UptimeMs>,
+    /// The end whose holders are asked again, and since when: see [`Again`].
+    asked_again: Option<(Offset, UptimeMs)>,
     by_hand: bool,
     phase: Phase,
     /// What the operator was last told.
@@ -103,7 +103,7 @@ impl SegmentSeal {
             orphan,
             since: now,
             enough_since: None,
-            again_since: None,
+            asked_again: None,
             by_hand: false,
             phase: Phase::Open,
             shown: Vec::new(),
@@ -263,6 +263,8 @@ impl SegmentSeal {
             let late = now.since(enough_since) >= NARROW_AFTER_MS;
             if !late || self.more_can_hold(end) {
                 let missing = if late { usize::MAX } else { self.orphan.w - holding };
+                // Copies may take long: what was said again before them is old after them.
+                self.ask_nobody_again();
                 self.copy(end, missing, now, effects);
                 return None;
             }
@@ -284,9 +286,14 @@ impl SegmentSeal {
     }
 
     /// Whether those that hold `end` have said so again, or some of them, with patience for the
-    /// others. The first question has them asked.
+    /// others. The first question about an end has them asked.
     fn confirmed(&mut self, end: Offset, now: UptimeMs) -> bool {
-        let since = *self.again_since.get_or_insert(now);
+        let asked = self.asked_again.filter(|(asked, _)| *asked == end);
+        let since = asked.map_or(now, |(_, since)| since);
+        if asked.is_none() {
+            self.ask_nobody_again();
+            self.asked_again = Some((end, now));
+        }
         let mut holders = 0;
         for voter in self.voters.iter_mut().filter(|voter| voter.end() == Some(end)) {
             holders += 1;
@@ -302,7 +309,8 @@ impl SegmentSeal {
     /// nobody has any more cannot be the end. The others decide if they are enough, for then they
     /// have all that is committed (I4); else an operator hears who is missing.
     fn miss_holders(&mut self, end: Offset, now: UptimeMs) {
-        if self.again_since.is_none_or(|since| now.since(since) < HOLDER_PATIENCE_MS) {
+        let waited = self.asked_again.map(|(_, since)| now.since(since));
+        if waited.is_none_or(|waited_ms| waited_ms < HOLDER_PATIENCE_MS) {
             return;
         }
         for voter in &mut self.voters {
@@ -316,7 +324,7 @@ impl SegmentSeal {
     }
 
     fn ask_nobody_again(&mut self) {
-        self.again_since = None;
+        self.asked_again = None;
         for voter in &mut self.voters {
             voter.again = Again::No;
         }
