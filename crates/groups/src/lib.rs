@@ -45,6 +45,10 @@ pub use offsets::CommittedOffset;
 pub use requests::{At, Commit, Identity, Join, Leaver, NewOffset, Sync};
 pub use views::{Described, DescribedMember, Listed, State};
 
+/// Groups of this name are the cursors of the text protocol's queues, one for each topic. A queue
+/// that nobody asked for a week must not begin anew: their offsets go with the topic only.
+pub const CURSOR_PREFIX: &str = "walrus.get.";
+
 /// The partition of `__consumer_offsets`, of so many, that has a group: Java's hash of the name
 /// over UTF-16, without its sign.
 #[must_use]

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use parking_lot::Mutex as ShortLock;
 use tokio::{sync::Mutex, time::Instant};
 use tracing::{debug, warn};
+use walrus_groups::CURSOR_PREFIX;
 use walrus_types::{Offset, PartitionIndex, TopicId, TopicPartition, batch, limits};
 use walrus_wire::records::Records;
 
@@ -393,7 +394,7 @@ impl Queue {
 
 /// The group whose committed offset is a topic's cursor.
 pub(super) fn group_of(topic: &str) -> String {
-    format!("walrus.get.{topic}")
+    format!("{CURSOR_PREFIX}{topic}")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use walrus_types::{TimestampMs, planted};
 
 use super::{Group, Phase};
 use crate::{
+    CURSOR_PREFIX,
     effects::{Answer, Outcome, Waiter},
     errors::{GroupError, OffsetError},
     limits::COMMIT_BYTES_MAX,
@@ -204,9 +205,9 @@ impl Group {
     }
 
     /// Forgets what has been kept long enough, and the group itself when nothing is left of it.
-    /// A group with changes under way is left for the next time.
+    /// A group with changes under way is left for the next time, a queue's cursor for ever.
     pub(crate) fn expire(&mut self, turn: &mut Turn<'_>) {
-        if self.under_way > 0 || self.phase == Phase::Dead {
+        if self.under_way > 0 || self.phase == Phase::Dead || self.id.starts_with(CURSOR_PREFIX) {
             return;
         }
         let is_over = |topic: &str, offset: &CommittedOffset| self.is_over_age(topic, offset, turn);

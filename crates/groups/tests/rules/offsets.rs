@@ -1,6 +1,10 @@
 //! Committed offsets.
 
-use walrus_groups::{GroupLimits, UNDER_WAY_MAX};
+use walrus_groups::{
+    At, CommittedOffset, Effect, GroupLimits, Loader, UNDER_WAY_MAX,
+    records::{OffsetKey, Record},
+};
+use walrus_types::{TimestampMs, UptimeMs};
 
 use crate::play::{Play, rule, rule_with};
 
@@ -231,6 +235,36 @@ fn a_client_may_say_how_long_its_offsets_are_kept() {
         ("expire", ""),
         ("fetch", ""),
     ]);
+}
+
+#[test]
+fn the_cursor_of_a_queue_is_kept_however_long_nobody_asks() {
+    let mut loader = Loader::default();
+    let offset = CommittedOffset {
+        offset: 5,
+        leader_epoch: -1,
+        metadata: String::new(),
+        committed_at: TimestampMs(0),
+        expires_at: None,
+    };
+    for group in ["walrus.get.jobs", "others"] {
+        let key = OffsetKey { group: group.into(), topic: "jobs".into(), partition: 0 };
+        loader.replay(Record::Offset { key, value: Some(offset.clone()) });
+    }
+    let at = At { now: UptimeMs(1), wall: TimestampMs(700_000_000) };
+    let mut out = Vec::new();
+    let mut coordinator = loader.finish(GroupLimits::default(), at, &mut out);
+    coordinator.expire(at, &mut out);
+    let forgotten: Vec<&str> = out
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Append { records, .. } => Some(records),
+            Effect::Answer { .. } => None,
+        })
+        .flatten()
+        .map(Record::group)
+        .collect();
+    assert_eq!(forgotten, ["others", "others"]);
 }
 
 #[test]
