@@ -379,7 +379,13 @@ async fn until_it_ends(
             info!(signal, "asked to stop: draining");
             Ending::Asked
         }
-        () = broker.lease.fenced() => Ending::Fenced,
+        () = broker.lease.fenced() => {
+            // Nothing of this life is decided any more, a roll that was proposed least of all:
+            // who waits for it would hold up the end, and his connection keep him here.
+            let now = broker.clock.uptime();
+            broker.partitions().all().iter().for_each(|partition| partition.send_away(now));
+            Ending::Fenced
+        }
         why = failure(broker) => Ending::Failed(why),
         why = health.failed() => Ending::Failed(why),
         task = tasks.panicked() => Ending::Failed(format!("the task {task:?} panicked")),
