@@ -82,7 +82,8 @@ pub struct Shown {
 
 impl Cluster {
     /// Starts so many nodes on empty folders, each with the list of all, and waits until they
-    /// serve and every one of them shows all.
+    /// serve and every one of them shows all. Settings with a `--config` of their own say
+    /// themselves how little of the machine a node takes.
     ///
     /// # Errors
     /// When one of them does not serve; its log is in the error.
@@ -123,7 +124,10 @@ impl Cluster {
         let list = list.join(",");
         let nodes = (1..).zip(places).map(|(id, (host, addresses))| {
             let data_dir = folder.join(format!("n{id}"));
-            let settings = settings(id).flag("--config", &small).flag("--peers", &list);
+            let mut settings = settings(id).flag("--peers", &list);
+            if !settings.flags.iter().any(|flag| flag == "--config") {
+                settings = settings.flag("--config", &small);
+            }
             let node = Node::new(id, &data_dir, addresses, settings);
             match host {
                 Some(host) => node.on(host),

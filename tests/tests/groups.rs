@@ -230,6 +230,43 @@ fn a_coordinator_that_is_killed_costs_neither_a_commit_nor_a_rebalance() -> Resu
 }
 
 #[test]
+fn a_log_of_commits_is_written_anew_and_the_next_coordinator_reads_that() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("walrus.yaml");
+    let small = "storage:\n  wal-ring-bytes: 128MiB\n  hot-tail-bytes: 32MiB\n";
+    let groups = "groups:\n  offsets-partitions: 1\n  spent-records-max: 100\n";
+    std::fs::write(&config, format!("{small}{groups}"))?;
+    let settings = NodeSettings::default().flag("--config", config.display());
+    let mut cluster = Cluster::start(folder.path(), 3, &settings)?;
+    make(&cluster)?;
+    let member = join(&cluster, "readers", &[])?;
+    until_shared(&[&member])?;
+    let before = rebalances(&member);
+    let bounds = || member.fetch_watermarks("__consumer_offsets", 0, PATIENCE);
+    let until = Instant::now() + PATIENCE;
+    let mut offset = 0;
+    // Twice, so that a log which began with a state is written anew as well.
+    for _ in 0..2 {
+        let (start, _) = bounds()?;
+        while bounds()?.0 == start {
+            offset += 1;
+            commit(&member, offset)?;
+            ensure!(Instant::now() < until, "after {offset} commits all of the log is there");
+        }
+    }
+    let (start, end) = bounds()?;
+    ensure!(end - start < 200, "the log goes from {start} to {end}");
+    println!("{offset} commits, the log goes from {start} to {end}");
+    let through = *cluster.ids().first().context("nodes")?;
+    let killed = coordinator(&cluster, through, "readers")?;
+    cluster.node_mut(killed).kill()?;
+    ensure!(committed(&member)? == [offset; PARTITIONS], "{:?}", committed(&member)?);
+    commit(&member, offset + 1)?;
+    ensure!(rebalances(&member) == before, "the group was rebalanced");
+    Ok(())
+}
+
+#[test]
 fn commits_outlive_the_death_of_all_nodes() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut cluster = Cluster::start(folder.path(), 3, &NodeSettings::default())?;
