@@ -32,10 +32,10 @@ use crate::{
     partition::{AppendFailure, Partition, Receipt, registry::Unavailable},
 };
 
-/// Between two looks at whether this node still leads the partition.
-const LOOK: Duration = Duration::from_millis(250);
 /// The outcome of an append comes whenever it comes: what ends the wait is another leader.
 const OUTCOME_MAX: Duration = Duration::from_secs(86_400);
+/// How long nothing is done where nothing is due; what comes up meanwhile ends it.
+const REST_MAX: Duration = Duration::from_secs(3_600);
 /// Records of the state that go into one batch.
 const STATE_RECORDS_PER_BATCH: usize = 1_000;
 
@@ -48,7 +48,7 @@ pub struct Shard {
     gate: RwLock<()>,
     core: Mutex<Core>,
     /// There is something to do for [`Shard::run`].
-    work: Notify,
+    work: Arc<Notify>,
 }
 
 /// What the lock holds.
@@ -144,8 +144,9 @@ impl Shard {
                 receipts: VecDeque::new(),
                 tried_at: Offset::ZERO,
             }),
-            work: Notify::new(),
+            work: Arc::default(),
         });
+        shard.partition.watch_closing(&shard.work);
         shard.carry_out(&mut shard.core.lock(), out);
         shard
     }
@@ -333,7 +334,8 @@ impl Shard {
         let core = self.core.lock();
         let deadline = core.coordinator.as_ref().and_then(Coordinator::deadline);
         let now = self.clock.uptime();
-        deadline.map_or(LOOK, |deadline| Duration::from_millis(deadline.since(now)).min(LOOK))
+        let rest = deadline.map_or(REST_MAX, |at| Duration::from_millis(at.since(now)));
+        rest.min(REST_MAX)
     }
 
     /// Whether the log holds so much more than the state that it should be written anew.

@@ -176,6 +176,8 @@ pub(super) struct Core {
     /// Since when they do.
     pub(super) parks_since: Option<Instant>,
     pub(super) watchers: Watchers,
+    /// Who is woken when this partition is closed.
+    pub(super) until_closed: Watchers,
     /// Where the controller wants the next segment.
     pub(super) wanted: Option<Placement>,
     /// Set once; every append after it gets this.
@@ -223,6 +225,7 @@ impl Partition {
             parked: VecDeque::new(),
             parks_since: None,
             watchers: Watchers::default(),
+            until_closed: Watchers::default(),
             wanted: None,
             closed: None,
         };
@@ -496,6 +499,15 @@ impl Partition {
     /// Whether it leads no more, or cannot.
     pub fn is_closed(&self) -> bool {
         self.core.lock().closed.is_some()
+    }
+
+    /// Has `watcher` woken when [`Self::is_closed`] becomes true, or at once where it is.
+    pub fn watch_closing(&self, watcher: &Arc<Notify>) {
+        let mut core = self.core.lock();
+        if core.closed.is_some() {
+            return watcher.notify_one();
+        }
+        core.until_closed.push(watcher);
     }
 
     /// This node with its disk, as the segment's record names it.

@@ -241,6 +241,7 @@ impl Partition {
         core.committed.fail(stored);
         refuse_parked(core, failure);
         core.watchers.wake();
+        core.until_closed.wake();
     }
 
     /// This life of the node is fenced: the leader becomes the member that it is from now on.
