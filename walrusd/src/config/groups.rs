@@ -66,7 +66,6 @@ impl GroupsConfig {
 }
 
 impl Section for GroupsConfig {
-    #[expect(clippy::too_many_lines, reason = "it is a table")]
     fn settings(&mut self) -> Vec<Setting<'_>> {
         let Self {
             offsets_partitions,
@@ -80,67 +79,13 @@ impl Section for GroupsConfig {
             commit_timeout_ms,
             spent_records_max,
         } = self;
-        vec![
-            Setting::new(
-                "groups.offsets-partitions",
-                "Partitions of the topic of committed offsets, when it is made",
-                whole(offsets_partitions, 1..=1_000),
-            )
-            .kafka("offsets.topic.num.partitions", KafkaKind::Int),
-            Setting::new(
-                "groups.session-ms-min",
-                "The shortest session that a member may ask for",
-                millis(session_ms_min, 1..=86_400_000),
-            )
-            .kafka("group.min.session.timeout.ms", KafkaKind::Int),
-            Setting::new(
-                "groups.session-ms-max",
-                "The longest session that a member may ask for",
-                millis(session_ms_max, 1..=86_400_000),
-            )
-            .kafka("group.max.session.timeout.ms", KafkaKind::Int),
-            Setting::new(
-                "groups.initial-delay-ms",
-                "How long a group that was empty waits for more members",
-                millis(initial_delay_ms, 0..=3_600_000),
-            )
-            .kafka("group.initial.rebalance.delay.ms", KafkaKind::Int),
-            Setting::new(
-                "groups.members-max",
-                "Members that one group may have",
-                whole(members_max, 1..=100_000),
-            )
-            .kafka("group.max.size", KafkaKind::Int),
-            Setting::new(
-                "groups.metadata-max",
-                "The longest metadata of a committed offset",
-                whole(metadata_max, 0..=8_192),
-            )
-            .kafka("offset.metadata.max.bytes", KafkaKind::Int),
-            Setting::new(
-                "groups.retention-minutes",
-                "How long offsets of a group without members are kept, in minutes",
-                whole(retention_minutes, 1..=i32::MAX.unsigned_abs()),
-            )
-            .kafka("offsets.retention.minutes", KafkaKind::Int),
-            Setting::new(
-                "groups.retention-check-ms",
-                "How often it is looked at which offsets are kept no longer",
-                millis(retention_check_ms, 10..=86_400_000),
-            )
-            .kafka("offsets.retention.check.interval.ms", KafkaKind::Long),
-            Setting::new(
-                "groups.commit-timeout-ms",
-                "When a commit that is not confirmed is answered as unknown",
-                millis(commit_timeout_ms, 1..=600_000),
-            )
-            .kafka("offsets.commit.timeout.ms", KafkaKind::Int),
-            Setting::new(
-                "groups.spent-records-max",
-                "Records of a partition of offsets beyond the live state after which it is written anew",
-                whole(spent_records_max, 10..=100_000_000),
-            ),
-        ]
+        let mut settings = members([session_ms_min, session_ms_max, initial_delay_ms], members_max);
+        settings.extend(offsets(
+            (offsets_partitions, metadata_max),
+            (retention_minutes, retention_check_ms),
+            (commit_timeout_ms, spent_records_max),
+        ));
+        settings
     }
 
     fn conflicts(&self) -> Vec<Conflict> {
@@ -150,4 +95,82 @@ impl Section for GroupsConfig {
         };
         (self.session_ms_min > self.session_ms_max).then(refuse).into_iter().collect()
     }
+}
+
+/// The settings of what members may do.
+fn members<'a>(
+    [session_ms_min, session_ms_max, initial_delay_ms]: [&'a mut u32; 3],
+    members_max: &'a mut u32,
+) -> Vec<Setting<'a>> {
+    vec![
+        Setting::new(
+            "groups.session-ms-min",
+            "The shortest session that a member may ask for",
+            millis(session_ms_min, 1..=86_400_000),
+        )
+        .kafka("group.min.session.timeout.ms", KafkaKind::Int),
+        Setting::new(
+            "groups.session-ms-max",
+            "The longest session that a member may ask for",
+            millis(session_ms_max, 1..=86_400_000),
+        )
+        .kafka("group.max.session.timeout.ms", KafkaKind::Int),
+        Setting::new(
+            "groups.initial-delay-ms",
+            "How long a group that was empty waits for more members",
+            millis(initial_delay_ms, 0..=3_600_000),
+        )
+        .kafka("group.initial.rebalance.delay.ms", KafkaKind::Int),
+        Setting::new(
+            "groups.members-max",
+            "Members that one group may have",
+            whole(members_max, 1..=100_000),
+        )
+        .kafka("group.max.size", KafkaKind::Int),
+    ]
+}
+
+/// The settings of the topic of offsets and of what is kept there.
+fn offsets<'a>(
+    (offsets_partitions, metadata_max): (&'a mut i32, &'a mut u32),
+    (retention_minutes, retention_check_ms): (&'a mut u32, &'a mut u32),
+    (commit_timeout_ms, spent_records_max): (&'a mut u32, &'a mut u32),
+) -> Vec<Setting<'a>> {
+    vec![
+        Setting::new(
+            "groups.offsets-partitions",
+            "Partitions of the topic of committed offsets, when it is made",
+            whole(offsets_partitions, 1..=1_000),
+        )
+        .kafka("offsets.topic.num.partitions", KafkaKind::Int),
+        Setting::new(
+            "groups.metadata-max",
+            "The longest metadata of a committed offset",
+            whole(metadata_max, 0..=8_192),
+        )
+        .kafka("offset.metadata.max.bytes", KafkaKind::Int),
+        Setting::new(
+            "groups.retention-minutes",
+            "How long offsets of a group without members are kept, in minutes",
+            whole(retention_minutes, 1..=i32::MAX.unsigned_abs()),
+        )
+        .kafka("offsets.retention.minutes", KafkaKind::Int),
+        Setting::new(
+            "groups.retention-check-ms",
+            "How often it is looked at which offsets are kept no longer",
+            millis(retention_check_ms, 10..=86_400_000),
+        )
+        .kafka("offsets.retention.check.interval.ms", KafkaKind::Long),
+        Setting::new(
+            "groups.commit-timeout-ms",
+            "When a commit that is not confirmed is answered as unknown",
+            millis(commit_timeout_ms, 1..=600_000),
+        )
+        .kafka("offsets.commit.timeout.ms", KafkaKind::Int),
+        Setting::new(
+            "groups.spent-records-max",
+            "Records of a partition of offsets beyond the live state after which it is written anew",
+            whole(spent_records_max, 10..=100_000_000),
+        ),
+    ]
 }

@@ -81,8 +81,12 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// A text, or null. A varint can say a length that the versions we write cannot.
     pub(super) fn nullable_text(&mut self) -> Result<Option<String>, DecodeError> {
         let Some(length) = self.length(false)? else { return Ok(None) };
+        if i16::try_from(length).is_err() {
+            return Err(self.cut());
+        }
         let text = str::from_utf8(self.slice(length)?);
         let text = text.map_err(|_damaged| DecodeError::Text(self.what))?;
         Ok(Some(text.to_owned()))
@@ -121,7 +125,7 @@ impl<'a> Reader<'a> {
 /// Appends a text, its length in an i16 before it.
 ///
 /// # Panics
-/// When it is longer than an i16 says: names are bounded where they come in.
+/// When it is longer than an i16 says: names are bounded where they come in and where they are read.
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     let length = i16::try_from(text.len()).expect("names and metadata are bounded on their way in");
     out.extend_from_slice(&length.to_be_bytes());

@@ -80,6 +80,18 @@ fn a_record_that_is_cut_anywhere_is_refused() {
 }
 
 #[test]
+fn a_text_that_no_record_of_ours_can_hold_is_refused() {
+    let (key, _) = Record::Offset { key: key(), value: None }.encode();
+    for (length, varint) in [(32_767_usize, b"\x80\x80\x02"), (32_768, b"\x81\x80\x02")] {
+        let fixed = [&b"\0\x04"[..], &7_i64.to_be_bytes(), &(-1_i32).to_be_bytes()].concat();
+        let text = vec![b'm'; length];
+        let value = [&fixed, &varint[..], &text, &9_i64.to_be_bytes(), b"\0"].concat();
+        let read = Record::decode(&key, Some(&value));
+        assert_eq!(read.is_ok(), length == 32_767, "{length}: {read:.40?}");
+    }
+}
+
+#[test]
 fn the_bytes_are_those_that_kafka_writes() {
     let record = Record::Offset { key: key(), value: Some(offset(None)) };
     let (key, value) = record.encode();

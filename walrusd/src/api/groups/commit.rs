@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use walrus_groups::{Answer, Commit, NewOffset};
-use walrus_wire::kafka_protocol::messages::{
-    OffsetCommitRequest, OffsetCommitResponse,
-    offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
+use walrus_groups::{Answer, Commit, GroupError, NewOffset};
+use walrus_wire::kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        OffsetCommitRequest, OffsetCommitResponse,
+        offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
+    },
 };
 
 use super::{code, kept, kept_if, unexpected};
@@ -15,8 +18,6 @@ use crate::{
     groups::Asked,
     net::replies::Reply,
 };
-use walrus_groups::GroupError;
-use walrus_wire::kafka_protocol::error::ResponseError;
 
 /// The version from which a group that is not there is told as that.
 const NOT_FOUND_SINCE: i16 = 9;
