@@ -4,17 +4,16 @@
 
 mod wal_image;
 mod wal_mend;
-mod wal_random;
 
 use std::time::{Duration, Instant};
 
 use wal_image::{open, valid};
 use wal_mend::mend_checksums;
-use wal_random::Random;
 use walrus_storage::wal::WalOpenError;
+use walrus_types::chance::Chance;
 
 /// Overwrites some bytes of some files, mostly in headers.
-fn spoil(files: &mut [Vec<u8>], random: &mut Random) {
+fn spoil(files: &mut [Vec<u8>], random: &mut Chance) {
     for _ in 0..1 + random.below(6) {
         let file = index(random.below(files.len() as u64));
         let bytes = &mut files[file];
@@ -53,7 +52,7 @@ fn index(at: u64) -> usize {
 /// Opens spoilt copies of a valid ring for as long as `go_on` says; answers how many were opened
 /// and how many refused.
 fn open_spoilt(seed: u64, mut go_on: impl FnMut(u32) -> bool) -> (u32, u32) {
-    let mut random = Random(seed);
+    let mut random = Chance::seeded(seed);
     let valid = valid();
     let (mut opened, mut refused) = (0, 0);
     while go_on(opened + refused) {
@@ -92,11 +91,11 @@ fn a_group_that_claims_more_than_the_newest_one_is_not_believed() {
 
 #[test]
 fn files_without_any_sense_are_refused() {
-    let mut random = Random(5);
+    let mut random = Chance::seeded(5);
     for _ in 0..100 {
         let bytes = index(random.below(70_000));
         let files: Vec<Vec<u8>> =
-            (0..3).map(|_| (0..bytes).map(|_| random.next().to_le_bytes()[0]).collect()).collect();
+            (0..3).map(|_| (0..bytes).map(|_| random.draw().to_le_bytes()[0]).collect()).collect();
         let refused = open(&files).expect_err("random bytes are no ring");
         assert!(matches!(refused, WalOpenError::NotOurs { .. }), "{refused}");
     }

@@ -10,7 +10,6 @@
 #![expect(clippy::print_stdout, reason = "a seed that is looked at tells its life")]
 
 mod wal_model;
-mod wal_random;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,11 +20,11 @@ use std::{
 
 use bytes::Bytes;
 use wal_model::{Allowed, Model, body_of, head_of};
-use wal_random::Random;
 use walrus_storage::{
     disk::{Disk as _, SimDisk, SimFaults},
     wal::{AppendRefused, Entry, Wal, WalConfig, WalDriver, WalOpenError, WalStep},
 };
+use walrus_types::chance::Chance;
 
 const DIR: &str = "/node/wal";
 
@@ -45,7 +44,7 @@ const STEPS: [WalStep; 9] = [
 
 /// One life of one log.
 struct Life {
-    random: Random,
+    random: Chance,
     disk: SimDisk,
     config: WalConfig,
     model: Model,
@@ -58,8 +57,8 @@ struct Life {
 
 impl Life {
     fn new(seed: u64) -> Self {
-        let mut random = Random(seed ^ 0x5741_4C52_5553);
-        let disk = SimDisk::new(random.next());
+        let mut random = Chance::seeded(seed ^ 0x5741_4C52_5553);
+        let disk = SimDisk::new(random.draw());
         disk.create_dir_all(Path::new(DIR).parent().unwrap()).unwrap();
         let config = WalConfig {
             file_bytes: (32 + 16 * random.below(3)) << 10,
@@ -113,7 +112,7 @@ impl Life {
     /// Sometimes a write or a flush fails from now on, or the disk is slow, or full.
     fn faults(&mut self) {
         let random = &mut self.random;
-        let soon = |random: &mut Random| random.one_in(4).then(|| 1 + random.below(20));
+        let soon = |random: &mut Chance| random.one_in(4).then(|| 1 + random.below(20));
         let faults = SimFaults {
             write_fails_at: soon(random),
             sync_fails_at: soon(random),
@@ -294,7 +293,7 @@ fn a_log_keeps_its_promises_on_a_disk_that_fails() {
 
 /// Bugs that are planted on purpose, and the seeds within which each must be caught.
 #[cfg(feature = "planted")]
-const PLANTED: [(&str, u64); 5] = [
+const PLANTED: &[(&str, u64)] = &[
     ("flush-skipped", 100),
     ("ack-before-flush", 100),
     ("tail-not-cut", 5000),
@@ -306,27 +305,14 @@ const PLANTED: [(&str, u64); 5] = [
 #[cfg(feature = "planted")]
 #[test]
 fn every_planted_bug_is_caught() {
-    for (bug, seeds_max) in PLANTED {
-        let ran = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "one_planted_bug_is_caught", "--ignored", "--nocapture"])
-            .env("WALRUS_PLANTED", bug)
-            .env("WALRUS_SIM_SEEDS_MAX", seeds_max.to_string())
-            .env("RUST_BACKTRACE", "0")
-            .output()
-            .unwrap();
-        let output = String::from_utf8_lossy(&ran.stdout);
-        let caught = output.lines().find(|line| line.contains("caught by"));
-        assert!(ran.status.success(), "{bug} is not caught within {seeds_max} seeds");
-        println!("{}", caught.unwrap_or("nothing was said"));
-    }
+    walrus_types::planted::assert_each_is_caught(PLANTED, "one_planted_bug_is_caught");
 }
 
 #[cfg(feature = "planted")]
 #[test]
 #[ignore = "run by every_planted_bug_is_caught, with a bug"]
 fn one_planted_bug_is_caught() {
-    let bug = std::env::var("WALRUS_PLANTED").unwrap();
-    let seeds_max = number("WALRUS_SIM_SEEDS_MAX").unwrap();
+    let (bug, seeds_max) = walrus_types::planted::bug_and_seeds();
     let caught = (1..=seeds_max).find(|seed| !holds(*seed));
     println!("{bug} caught by seed {}", caught.unwrap());
 }

@@ -3,6 +3,8 @@
 //! One pool is filled once from a seed; a record is a window of it that moves on with each record,
 //! so that neither a codec nor a page cache meets the same record twice in a row.
 
+use walrus_types::chance::Chance;
+
 /// Windows are cut from this many bytes plus one record.
 const POOL_BYTES: usize = 1 << 20;
 
@@ -17,12 +19,12 @@ pub struct Payloads {
 impl Payloads {
     /// The same seed gives the same records in the same order.
     pub fn new(record_bytes: usize, seed: u64) -> Self {
-        let mut random = SplitMix(seed);
+        let mut random = Chance::seeded(seed);
         let pool_bytes = POOL_BYTES + record_bytes;
         let mut pool = Vec::with_capacity(pool_bytes + 16);
         while pool.len() < pool_bytes {
             // 16 hex digits carry 8 bytes of information: a codec halves them at best.
-            pool.extend_from_slice(format!("{:016x}", random.next()).as_bytes());
+            pool.extend_from_slice(format!("{:016x}", random.draw()).as_bytes());
         }
         pool.truncate(pool_bytes);
         Self { pool, record_bytes, at: 0 }
@@ -34,21 +36,6 @@ impl Payloads {
         // An odd stride visits every start before it repeats one.
         self.at = (start + 1031) % POOL_BYTES;
         &self.pool[start..start + self.record_bytes]
-    }
-}
-
-/// The SplitMix64 generator: eight lines, seeded, good enough to fill records.
-#[derive(Debug)]
-pub struct SplitMix(pub u64);
-
-impl SplitMix {
-    #[expect(clippy::should_implement_trait, reason = "an endless source is no iterator")]
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 

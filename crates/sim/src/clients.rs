@@ -59,8 +59,8 @@ impl World {
 
     /// A consumer reads on, from any node that it reaches.
     pub(crate) fn consume(&mut self) {
-        let consumer = self.rng.below(self.consumers.len());
-        let at = self.rng.below(self.nodes.len());
+        let consumer = self.rng.index(self.consumers.len());
+        let at = self.rng.index(self.nodes.len());
         if !self.nodes[at].runs(self.now) {
             return;
         }
@@ -79,7 +79,7 @@ impl World {
         if self.nodes[at].memory.lead.is_none() {
             return;
         }
-        let records = i32::try_from(self.rng.below(3) + 1).unwrap();
+        let records = i32::try_from(self.rng.index(3) + 1).unwrap();
         let life = self.nodes[at].memory.life;
         let Client { id, next, in_flight, sent_to } = &mut self.clients[client];
         if in_flight.len() == IN_FLIGHT_MAX {

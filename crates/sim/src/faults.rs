@@ -19,8 +19,8 @@ impl World {
             return;
         }
         let total = self.nodes.len();
-        let (at, other) = (self.rng.below(total), self.rng.below(total));
-        match self.rng.below(24) {
+        let (at, other) = (self.rng.index(total), self.rng.index(total));
+        match self.rng.index(24) {
             0..=4 => self.crash(at),
             5 if self.rng.one_in(3) => {
                 self.counts.power_cuts += 1;
@@ -37,7 +37,7 @@ impl World {
             17 => self.suspect(),
             18 => {
                 self.counts.drains += 1;
-                let change = [NodeChange::Drain, NodeChange::Undrain][self.rng.below(2)];
+                let change = [NodeChange::Drain, NodeChange::Undrain][self.rng.index(2)];
                 self.set_state(at, change);
             }
             19 if self.reaches_raft(at) && self.nodes[at].is_up() => self.take_over(at),
@@ -78,7 +78,7 @@ impl World {
     /// A node and all others, in both directions or in one.
     fn isolate(&mut self, at: usize) {
         self.counts.partitions += 1;
-        let (ms, way) = (self.rng.between(100, 4000), self.rng.below(4));
+        let (ms, way) = (self.rng.between(100, 4000), self.rng.index(4));
         self.note(|| format!("{at} is cut off for {ms} ms, {way}"));
         for other in (0..self.nodes.len()).filter(|other| *other != at) {
             if way != 0 {
@@ -94,7 +94,7 @@ impl World {
     fn suspect(&mut self) {
         let Writer { node, incarnation } = self.raft.open().writer;
         let at = TimestampMs(i64::try_from(self.now).unwrap());
-        let (from, cut) = (self.rng.below(self.nodes.len()), self.rng.one_in(2));
+        let (from, cut) = (self.rng.index(self.nodes.len()), self.rng.one_in(2));
         if let Some(slot) = self.slot_of(node).filter(|slot| cut && *slot != from) {
             self.isolate(slot);
         }
@@ -107,7 +107,7 @@ impl World {
         let Some(at) = self.some_leader().filter(|_| !self.healing) else {
             return;
         };
-        match self.rng.below(6) {
+        match self.rng.index(6) {
             0 => self.cancel_roll(at),
             1 if self.rng.one_in(3) => self.begin_roll(at, RollReason::QuorumLost),
             _ => self.begin_roll(at, RollReason::Operator),

@@ -427,7 +427,7 @@ impl World {
             placement::LeaderPolicy::LeastLoaded,
             placement::LeaderPolicy::Rotate,
             placement::LeaderPolicy::Keep,
-        ][self.rng.below(3)];
+        ][self.rng.index(3)];
         let request = placement::Request {
             partition: PARTITION.partition,
             target: self.rules.target,

@@ -15,7 +15,6 @@
     reason = "what cannot be is a finding, and a panic is how it is told"
 )]
 
-mod chance;
 mod clients;
 mod controller;
 mod counts;

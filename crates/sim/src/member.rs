@@ -230,7 +230,7 @@ impl World {
             return;
         };
         let (epoch, from, upto) = (replica.epoch(), replica.end(), replica.sealed_end().unwrap());
-        let source = self.nodes[self.rng.below(self.nodes.len())].id;
+        let source = self.nodes[self.rng.index(self.nodes.len())].id;
         self.send(at, source, Body::Read { epoch, from, upto, to: me, order: None });
     }
 
@@ -241,7 +241,7 @@ impl World {
         if !node.listens() || node.disk_stuck.is_some() {
             return;
         }
-        let writes = self.rng.below(self.nodes[at].disk.queue.len() + 1);
+        let writes = self.rng.index(self.nodes[at].disk.queue.len() + 1);
         for _ in 0..writes {
             self.flush_one(at);
         }

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use walrus_metadata::{Command, Reply};
 use walrus_replication::{Member, ProducerTable, UptimeMs, Writer, liveness::Terms};
-use walrus_types::{Epoch, NodeId, Offset, SegmentId};
+use walrus_types::{Epoch, NodeId, Offset, SegmentId, chance::Chance};
 
 use crate::{
-    chance::Rng,
     clients::{Client, Consumer},
     counts::Counts,
     invariants::Truth,
@@ -27,7 +26,7 @@ pub(crate) struct Rules {
     pub(crate) target: usize,
     pub(crate) min_insync: usize,
     /// One in so many messages is lost.
-    pub(crate) loss: usize,
+    pub(crate) loss: u64,
     /// Leaders write without a lease: nothing may rest on it.
     pub(crate) lawless: bool,
     /// The mean time between two faults.
@@ -86,7 +85,7 @@ pub(crate) enum Event {
 }
 
 pub(crate) struct World {
-    pub(crate) rng: Rng,
+    pub(crate) rng: Chance,
     pub(crate) now: u64,
     pub(crate) rules: Rules,
     pub(crate) raft: Raft,
@@ -113,15 +112,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, aloud: bool) -> Self {
-        let mut rng = Rng(seed);
-        let slots = 3 + rng.below(2);
-        let (target, min_insync) = [(3, 2), (3, 2), (3, 2), (3, 3), (2, 1), (2, 2)][rng.below(6)];
+        let mut rng = Chance::seeded(seed);
+        let slots = 3 + rng.index(2);
+        let (target, min_insync) = [(3, 2), (3, 2), (3, 2), (3, 3), (2, 1), (2, 2)][rng.index(6)];
         let rules = Rules {
             target,
             min_insync,
-            loss: [30, 100, 1000][rng.below(3)],
+            loss: [30, 100, 1000][rng.index(3)],
             lawless: rng.one_in(2),
-            fault_ms: [300, 900, 2500][rng.below(3)],
+            fault_ms: [300, 900, 2500][rng.index(3)],
         };
         let nodes: Vec<Node> = (1..=slots)
             .map(|number| {
@@ -332,7 +331,7 @@ impl World {
         let leads =
             |at: &usize| self.nodes[*at].runs(self.now) && self.nodes[*at].memory.lead.is_some();
         let leading: Vec<usize> = (0..self.nodes.len()).filter(leads).collect();
-        (!leading.is_empty()).then(|| leading[self.rng.below(leading.len())])
+        (!leading.is_empty()).then(|| leading[self.rng.index(leading.len())])
     }
 
     /// A command goes to Raft. It may be applied at any later time, twice, or never.
@@ -461,7 +460,7 @@ impl World {
         if self.ruler_missed < 4 || able.is_empty() {
             return;
         }
-        let next = able[self.rng.below(able.len())];
+        let next = able[self.rng.index(able.len())];
         self.take_over(next);
     }
 

@@ -53,7 +53,7 @@ fn a_seed_plays_the_same_world_every_time() {
 
 /// Bugs that are planted on purpose, and the worlds within which each must be caught.
 #[cfg(feature = "planted")]
-const PLANTED: [(&str, u64); 14] = [
+const PLANTED: &[(&str, u64)] = &[
     ("fence-one-too-few", 100),
     ("first-end", 100),
     ("shortest-end", 100),
@@ -74,27 +74,14 @@ const PLANTED: [(&str, u64); 14] = [
 #[cfg(feature = "planted")]
 #[test]
 fn every_planted_bug_is_caught() {
-    for (bug, seeds_max) in PLANTED {
-        let ran = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "one_planted_bug_is_caught", "--ignored", "--nocapture"])
-            .env("WALRUS_PLANTED", bug)
-            .env("WALRUS_SIM_SEEDS_MAX", seeds_max.to_string())
-            .env("RUST_BACKTRACE", "0")
-            .output()
-            .unwrap();
-        let output = String::from_utf8_lossy(&ran.stdout);
-        let caught = output.lines().find(|line| line.contains("caught by"));
-        println!("{}", caught.unwrap_or("nothing was said"));
-        assert!(ran.status.success(), "{bug} is not caught within {seeds_max} worlds: {output}");
-    }
+    walrus_types::planted::assert_each_is_caught(PLANTED, "one_planted_bug_is_caught");
 }
 
 #[cfg(feature = "planted")]
 #[test]
 #[ignore = "run by every_planted_bug_is_caught, with a bug"]
 fn one_planted_bug_is_caught() {
-    let bug = std::env::var("WALRUS_PLANTED").unwrap();
-    let seeds_max: u64 = std::env::var("WALRUS_SIM_SEEDS_MAX").unwrap().parse().unwrap();
+    let (bug, seeds_max) = walrus_types::planted::bug_and_seeds();
     let failure = (1..=seeds_max).find_map(|seed| run(seed, false).err()).expect("caught");
     let what = failure.what.lines().nth(1).unwrap_or(&failure.what);
     println!("{bug} caught by seed {}: {what}", failure.seed);

@@ -3,9 +3,10 @@
 //!
 //! Owns no I/O, no clock and no state. Where to read next: [`batch`] draws the one byte format
 //! that crosses all layers, [`limits`] names every bound,
-//! [`planted`] the bugs that tests plant.
+//! [`planted`] the bugs that tests plant, [`chance`] is what their seeds draw from.
 
 pub mod batch;
+pub mod chance;
 mod ids;
 pub mod limits;
 mod offset;

@@ -18,6 +18,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use walrus_types::chance::Chance;
 
 use super::{
     AlignedBuffer, DirEntry, Disk, DiskFile, GroupWriter, GroupWritten, OpenMode, Waker,
@@ -51,7 +52,7 @@ pub struct SimDisk {
 }
 
 struct State {
-    random: Random,
+    random: Chance,
     faults: SimFaults,
     writes: u64,
     syncs: u64,
@@ -99,7 +100,7 @@ impl SimDisk {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let state = State {
-            random: Random(seed),
+            random: Chance::seeded(seed),
             faults: SimFaults::default(),
             writes: 0,
             syncs: 0,
@@ -137,8 +138,8 @@ impl SimDisk {
     #[must_use]
     pub fn power_cut(&self) -> Self {
         let mut state = self.state.lock();
-        let seed = state.random.next();
-        let mut random = Random(state.random.next());
+        let seed = state.random.draw();
+        let mut random = Chance::seeded(state.random.draw());
         let mut names = state.names_durable.clone();
         for change in &state.changes {
             if random.one_in(2) {
@@ -147,7 +148,7 @@ impl SimDisk {
         }
         let files: Vec<_> = state.files.iter().map(|file| file.after_cut(&mut random)).collect();
         let state = State {
-            random: Random(seed),
+            random: Chance::seeded(seed),
             faults: SimFaults::default(),
             writes: 0,
             syncs: 0,
@@ -488,40 +489,6 @@ fn not_found(path: &Path) -> io::Error {
 
 fn broken(what: &str) -> io::Error {
     io::Error::other(format!("a simulated {what} failed"))
-}
-
-/// SplitMix64: small, seeded, the same everywhere.
-#[derive(Debug)]
-pub(super) struct Random(u64);
-
-impl Random {
-    #[cfg(test)]
-    pub(super) const fn seeded(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`; 0 when there is none.
-    pub(super) const fn below(&mut self, end: u64) -> u64 {
-        let drawn = self.next();
-        if end == 0 { 0 } else { drawn % end }
-    }
-
-    pub(super) const fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-
-    /// True in this share of calls. A share of nothing draws nothing.
-    fn share(&mut self, share: f64) -> bool {
-        share > 0.0 && (self.next() >> 11) as f64 / ((1u64 << 53) as f64) < share
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use super::sim::Random;
+use walrus_types::chance::Chance;
 
 /// What a disk writes whole or tears.
 const SECTOR_BYTES: u64 = 512;
@@ -89,7 +89,7 @@ impl SimFile {
     }
 
     /// What a boot after a power cut finds.
-    pub(super) fn after_cut(&self, random: &mut Random) -> Self {
+    pub(super) fn after_cut(&self, random: &mut Chance) -> Self {
         let mut found = self.durable.clone();
         if found.len() != self.bytes.len() && random.one_in(2) {
             found.resize(self.bytes.len(), 0);
@@ -136,7 +136,7 @@ mod tests {
         file.write(&[1; 2048], 0);
         file.flush_all();
         file.write(&[2; 2048], 0);
-        file.after_cut(&mut Random::seeded(seed)).bytes
+        file.after_cut(&mut Chance::seeded(seed)).bytes
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
         file.write(&[2; 600], 1024);
         file.flush(1024, 600);
         for seed in 0..20 {
-            let found = file.after_cut(&mut Random::seeded(seed)).bytes;
+            let found = file.after_cut(&mut Chance::seeded(seed)).bytes;
             assert_eq!(found, file.bytes, "seed {seed}");
         }
     }
@@ -178,6 +178,6 @@ mod tests {
         file.forget_all();
         file.flush(0, 0);
         assert_eq!(file.bytes, [2; 512]);
-        assert_eq!(file.after_cut(&mut Random::seeded(1)).bytes, [1; 512]);
+        assert_eq!(file.after_cut(&mut Chance::seeded(1)).bytes, [1; 512]);
     }
 }

@@ -57,33 +57,20 @@ fn seeds_that_once_failed_hold() {
 
 /// Bugs that are planted on purpose, and the worlds within which each must be caught.
 #[cfg(feature = "planted")]
-const PLANTED: [(&str, u64); 2] = [("control-record-lost", 100), ("released-before-flush", 300)];
+const PLANTED: &[(&str, u64)] = &[("control-record-lost", 100), ("released-before-flush", 300)];
 
 /// Each bug is planted in a process of its own, which runs the test below.
 #[cfg(feature = "planted")]
 #[test]
 fn every_planted_bug_is_caught() {
-    for (bug, seeds_max) in PLANTED {
-        let ran = std::process::Command::new(std::env::current_exe().expect("this is a test"))
-            .args(["--exact", "one_planted_bug_is_caught", "--ignored", "--nocapture"])
-            .env("WALRUS_PLANTED", bug)
-            .env("WALRUS_SIM_SEEDS_MAX", seeds_max.to_string())
-            .env("RUST_BACKTRACE", "0")
-            .output()
-            .expect("the test starts");
-        let output = String::from_utf8_lossy(&ran.stdout);
-        let caught = output.lines().find(|line| line.contains("caught by"));
-        assert!(ran.status.success(), "{bug} is not caught within {seeds_max} worlds");
-        println!("{}", caught.unwrap_or("nothing was said"));
-    }
+    walrus_types::planted::assert_each_is_caught(PLANTED, "one_planted_bug_is_caught");
 }
 
 #[cfg(feature = "planted")]
 #[test]
 #[ignore = "run by every_planted_bug_is_caught, with a bug"]
 fn one_planted_bug_is_caught() {
-    let bug = std::env::var("WALRUS_PLANTED").expect("it is set");
-    let seeds_max = env_number("WALRUS_SIM_SEEDS_MAX").expect("it is set");
+    let (bug, seeds_max) = walrus_types::planted::bug_and_seeds();
     let caught = (1..=seeds_max).find(|seed| std::panic::catch_unwind(|| run(*seed)).is_err());
     println!("{bug} caught by seed {}", caught.expect("caught"));
 }

@@ -7,8 +7,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::wal_random::Random;
 use walrus_storage::wal::{Done, EntryHead, Lsn, Replayed, ReplayedBody, WalOpened};
+use walrus_types::chance::Chance;
 
 pub(crate) fn head_of(name: u64) -> EntryHead {
     EntryHead::new(&name.to_le_bytes())
@@ -16,10 +16,10 @@ pub(crate) fn head_of(name: u64) -> EntryHead {
 
 /// Bytes that only this entry has.
 pub(crate) fn body_of(name: u64, bytes: usize) -> Vec<u8> {
-    let mut random = Random(name);
+    let mut random = Chance::seeded(name);
     let mut body = Vec::with_capacity(bytes + 8);
     while body.len() < bytes {
-        body.extend(random.next().to_le_bytes());
+        body.extend(random.draw().to_le_bytes());
     }
     body.truncate(bytes);
     body
@@ -120,7 +120,7 @@ impl Model {
     }
 
     /// A group that is known to be durable, and the one behind it.
-    pub(crate) fn any_done(&self, random: &mut Random) -> Option<Lsn> {
+    pub(crate) fn any_done(&self, random: &mut Chance) -> Option<Lsn> {
         let done: Vec<_> = self
             .log
             .iter()

@@ -13,13 +13,13 @@
 #![expect(clippy::print_stdout, reason = "seeds and what was reached are printed")]
 #![expect(clippy::disallowed_methods, reason = "how long to try seeds goes by the clock")]
 
-mod chance;
 mod clients;
+mod reached;
 mod world;
 
 use std::time::{Duration, Instant};
 
-use chance::Reached;
+use reached::Reached;
 use world::World;
 
 const STEPS: usize = 3_000;
@@ -76,27 +76,14 @@ const PLANTED: &[(&str, u64)] =
 #[cfg(feature = "planted")]
 #[test]
 fn every_planted_bug_is_caught() {
-    for (bug, seeds_max) in PLANTED {
-        let ran = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "one_planted_bug_is_caught", "--ignored", "--nocapture"])
-            .env("WALRUS_PLANTED", bug)
-            .env("WALRUS_SIM_SEEDS_MAX", seeds_max.to_string())
-            .env("RUST_BACKTRACE", "0")
-            .output()
-            .unwrap();
-        let output = String::from_utf8_lossy(&ran.stdout);
-        let caught = output.lines().find(|line| line.contains("caught by"));
-        println!("{}", caught.unwrap_or("nothing was said"));
-        assert!(ran.status.success(), "{bug} is not caught within {seeds_max} seeds: {output}");
-    }
+    walrus_types::planted::assert_each_is_caught(PLANTED, "one_planted_bug_is_caught");
 }
 
 #[cfg(feature = "planted")]
 #[test]
 #[ignore = "run by every_planted_bug_is_caught, with a bug"]
 fn one_planted_bug_is_caught() {
-    let bug = std::env::var("WALRUS_PLANTED").unwrap();
-    let seeds_max = number("WALRUS_SIM_SEEDS_MAX").unwrap();
+    let (bug, seeds_max) = walrus_types::planted::bug_and_seeds();
     let caught = (1..=seeds_max).find_map(|seed| {
         let failed = std::panic::catch_unwind(|| run(seed)).err()?;
         let what = failed.downcast_ref::<String>().cloned().unwrap_or_default();

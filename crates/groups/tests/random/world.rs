@@ -8,11 +8,11 @@ use walrus_groups::{
     Answer, AppendId, At, Commit, Coordinator, Effect, GroupError, GroupLimits, Identity, Join,
     Leaver, Loader, NewOffset, Outcome, Protocol, Sync, Waiter, records::Record,
 };
-use walrus_types::{TimestampMs, UptimeMs};
+use walrus_types::{TimestampMs, UptimeMs, chance::Chance};
 
 use crate::{
-    chance::{Reached, Rng},
     clients::{Client, Doing},
+    reached::Reached,
 };
 
 const GROUP: &str = "g";
@@ -60,7 +60,7 @@ struct Node {
 }
 
 pub(crate) struct World {
-    rng: Rng,
+    rng: Chance,
     now: u64,
     clients: Vec<Client>,
     requests: Vec<Sent>,
@@ -100,7 +100,7 @@ impl World {
         // Some are static.
         let name = |n: usize| (n % 2 == 1).then(|| format!("i{n}"));
         Self {
-            rng: Rng(seed),
+            rng: Chance::seeded(seed),
             now: 0,
             clients: (0..CLIENTS).map(|n| Client::new(name(n))).collect(),
             requests: Vec::new(),
@@ -125,7 +125,7 @@ impl World {
     }
 
     pub(crate) fn step(&mut self) {
-        match self.rng.below(100) {
+        match self.rng.index(100) {
             0..=19 => self.pass(),
             20..=44 => self.act(),
             45..=66 => self.deliver_request(),
@@ -142,7 +142,7 @@ impl World {
     }
 
     fn pass(&mut self) {
-        self.now += u64::try_from(self.rng.below(300)).unwrap();
+        self.now += u64::try_from(self.rng.index(300)).unwrap();
         let at = self.at();
         for is_old in [false, true] {
             let mut out = Vec::new();
@@ -214,7 +214,7 @@ impl World {
 
     /// A client does what it has to.
     fn act(&mut self) {
-        let n = self.rng.below(CLIENTS);
+        let n = self.rng.index(CLIENTS);
         let (now, healing) = (self.now, self.healing);
         let client = &mut self.clients[n];
         if now < client.paused_until && !healing {
@@ -238,7 +238,7 @@ impl World {
                     client.beats_at = now + 1_500;
                     self.send(n, Request::Beat { member, generation });
                 } else if !partitions.is_empty() {
-                    let partition = partitions[self.rng.below(partitions.len())];
+                    let partition = partitions[self.rng.index(partitions.len())];
                     self.count += 1;
                     let offset = i64::try_from(self.count).unwrap();
                     self.send(n, Request::Commit { member, generation, partition, offset });
@@ -254,7 +254,7 @@ impl World {
             return Vec::new();
         }
         for partition in 0..PARTITIONS {
-            let owner = &members[self.rng.below(members.len())].member;
+            let owner = &members[self.rng.index(members.len())].member;
             work.entry(owner.clone()).or_default().push(partition);
         }
         work.into_iter().map(|(member, work)| (member, Bytes::from(work))).collect()
@@ -275,7 +275,7 @@ impl World {
         if self.requests.is_empty() {
             return;
         }
-        let at = self.rng.below(self.requests.len());
+        let at = self.rng.index(self.requests.len());
         let sent = self.requests.swap_remove(at);
         let is_old = sent.to_old && self.old.is_some();
         self.count += 1;
@@ -365,7 +365,7 @@ impl World {
         if self.answers.is_empty() {
             return;
         }
-        let at = self.rng.below(self.answers.len());
+        let at = self.rng.index(self.answers.len());
         let (sent, answer) = self.answers.swap_remove(at);
         let client = &mut self.clients[sent.client];
         let is_lost = !self.healing && self.rng.one_in(40);
@@ -451,7 +451,7 @@ impl World {
     fn move_leader(&mut self) {
         self.old_one_learns();
         self.reached.moves += 1;
-        let kept = self.rng.below(self.leader.appends.len() + 1);
+        let kept = self.rng.index(self.leader.appends.len() + 1);
         let kept: Vec<_> = self.leader.appends.iter().take(kept).cloned().collect();
         for (_, records) in kept {
             self.committed(records);
@@ -479,11 +479,11 @@ impl World {
 
     /// Something happens to a client.
     fn trouble(&mut self) {
-        let n = self.rng.below(CLIENTS);
-        match self.rng.below(5) {
+        let n = self.rng.index(CLIENTS);
+        match self.rng.index(5) {
             0 => self.clients[n].crash(),
             1 => {
-                let pause = u64::try_from(self.rng.below(20_000)).unwrap();
+                let pause = u64::try_from(self.rng.index(20_000)).unwrap();
                 self.clients[n].paused_until = self.now + pause;
             }
             2 => {

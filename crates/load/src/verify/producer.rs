@@ -17,11 +17,11 @@ use rdkafka::message::Message as _;
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
 };
+use walrus_types::chance::Chance;
 
 use super::{History, Outcome, RunInfo, Sent, ValueId};
 use crate::client::{Acks, Cluster, Producing};
 use crate::pace::{Pace, nanos};
-use crate::payload::SplitMix;
 use crate::produce::is_queue_full;
 
 /// What to send.
@@ -135,7 +135,7 @@ impl VerifyProducer {
 /// Different for every session, on one machine and across them.
 fn fresh_run() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    SplitMix(nanos(since_epoch) ^ u64::from(std::process::id()).rotate_left(40)).next()
+    Chance::seeded(nanos(since_epoch) ^ u64::from(std::process::id()).rotate_left(40)).draw()
 }
 
 fn send_until(

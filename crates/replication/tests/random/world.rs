@@ -9,9 +9,10 @@ use walrus_replication::{
 use walrus_types::{
     Epoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs,
     batch::{BatchHeader, plain_header},
+    chance::Chance,
 };
 
-use crate::parts::{Key, NOW, Node, Rng, Shell, key, lead, member, segment};
+use crate::parts::{Key, NOW, Node, Shell, key, lead, member, segment};
 
 const NODES: usize = 5;
 const PRODUCERS: usize = 3;
@@ -39,7 +40,7 @@ pub(crate) struct Seal {
 }
 
 pub(crate) struct World {
-    rng: Rng,
+    rng: Chance,
     nodes: Vec<Node>,
     shells: Vec<Shell>,
     clients: Vec<Client>,
@@ -52,7 +53,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut rng = Rng(seed);
+        let mut rng = Chance::seeded(seed);
         let node = || Node {
             log: Vec::new(),
             table: ProducerTable::default(),
@@ -67,7 +68,7 @@ impl World {
             sent_to: None,
         };
         let clients = (0..PRODUCERS).map(client).collect();
-        let members: Vec<usize> = (0..[1, 2, 3, 3, 5][rng.below(5)]).collect();
+        let members: Vec<usize> = (0..[1, 2, 3, 3, 5][rng.index(5)]).collect();
         let first = lead(0, Epoch::FIRST, Offset::ZERO, &members, &nodes[0].table);
         Self {
             rng,
@@ -86,14 +87,14 @@ impl World {
     }
 
     pub(crate) fn step(&mut self) {
-        let shell = self.rng.below(self.shells.len());
-        match self.rng.below(24) {
+        let shell = self.rng.index(self.shells.len());
+        match self.rng.index(24) {
             0..=5 => {
-                let client = self.rng.below(PRODUCERS);
+                let client = self.rng.index(PRODUCERS);
                 self.produce(client, shell);
             }
             6 | 7 => {
-                let client = self.rng.below(PRODUCERS);
+                let client = self.rng.index(PRODUCERS);
                 self.resend(client, shell);
             }
             8..=10 => self.flush(shell),
@@ -103,7 +104,7 @@ impl World {
             20 => self.propose(shell),
             21 => self.learn(shell),
             22 => self.hand_in_parked(shell),
-            _ => match self.rng.below(6) {
+            _ => match self.rng.index(6) {
                 0 => self.force_seal(),
                 1 => self.lose_quorum(shell),
                 2 => {
@@ -119,8 +120,8 @@ impl World {
 
     /// A client sends its next batch, behind all that is in flight.
     fn produce(&mut self, client: usize, shell: usize) {
-        let records = i32::try_from(self.rng.below(3) + 1).unwrap();
-        let timestamp = TimestampMs(i64::try_from(self.rng.below(1000)).unwrap());
+        let records = i32::try_from(self.rng.index(3) + 1).unwrap();
+        let timestamp = TimestampMs(i64::try_from(self.rng.index(1000)).unwrap());
         let to = self.shells[shell].leader.epoch();
         let Client { id, next, in_flight, sent_to } = &mut self.clients[client];
         if in_flight.len() == IN_FLIGHT_MAX {
@@ -217,7 +218,7 @@ impl World {
             return;
         }
         let from = heard.get(node).copied().unwrap_or(leader.cursors().base());
-        let more = self.rng.below(3);
+        let more = self.rng.index(3);
         let log = &self.nodes[*node].log;
         let Some(batch) = log.iter().filter(|batch| batch.base_offset >= from).nth(more) else {
             return;
@@ -234,7 +235,7 @@ impl World {
     /// A member takes some of the leader's batches and answers.
     fn replicate(&mut self, shell: usize) {
         let Shell { node: leads, leader, members, .. } = &self.shells[shell];
-        let to = members[self.rng.below(members.len())];
+        let to = members[self.rng.index(members.len())];
         let (epoch, commit) = (leader.epoch(), leader.cursors().commit());
         if to == *leads || self.nodes[to].follows != Some(epoch) {
             return;
@@ -242,7 +243,7 @@ impl World {
         let (low, high) = self.nodes.split_at_mut(to.max(*leads));
         let (from, to_node) =
             if to > *leads { (&low[*leads], &mut high[0]) } else { (&high[0], &mut low[to]) };
-        for batch in from.log.iter().skip(to_node.log.len()).take(self.rng.below(3)) {
+        for batch in from.log.iter().skip(to_node.log.len()).take(self.rng.index(3)) {
             to_node.store(*batch);
             to_node.table.appended(batch);
         }
@@ -255,7 +256,7 @@ impl World {
         if self.acks.is_empty() {
             return;
         }
-        let at = self.rng.below(self.acks.len());
+        let at = self.rng.index(self.acks.len());
         let Ack { epoch, member: from, end } = self.acks[at];
         if !self.rng.one_in(4) {
             self.acks.swap_remove(at);
@@ -333,10 +334,10 @@ impl World {
         let (next, members) = if proposal.reason == RollReason::QuorumLost {
             (*node, vec![*node])
         } else {
-            let n = [1, 2, 3, 3, 5][self.rng.below(5)];
+            let n = [1, 2, 3, 3, 5][self.rng.index(5)];
             let others = (0..NODES).filter(|other| other != node);
             let members: Vec<usize> = std::iter::once(*node).chain(others).take(n).collect();
-            let next = if self.rng.one_in(2) { *node } else { members[self.rng.below(n)] };
+            let next = if self.rng.one_in(2) { *node } else { members[self.rng.index(n)] };
             (next, members)
         };
         if self.rng.one_in(2) {
@@ -349,7 +350,7 @@ impl World {
 
     fn apply_late(&mut self) {
         if !self.late_proposals.is_empty() {
-            let at = self.rng.below(self.late_proposals.len());
+            let at = self.rng.index(self.late_proposals.len());
             let (proposal, next, members) = self.late_proposals.swap_remove(at);
             self.apply(proposal.expected, proposal.end, next, members);
         }
@@ -403,7 +404,7 @@ impl World {
             shell.members.iter().copied().filter(|node| *node != leads).collect();
         let needed = shell.members.len() - w + 1;
         while voters.len() > needed && self.rng.one_in(2) {
-            voters.swap_remove(self.rng.below(voters.len()));
+            voters.swap_remove(self.rng.index(voters.len()));
         }
         if voters.len() < needed {
             return;
