@@ -97,6 +97,11 @@ impl Lease {
     pub fn may_read(&self, partition: &PartitionLease, now: UptimeMs) -> bool {
         self.node.lock().may_read(partition, now)
     }
+
+    /// Whether this node is known to have led `partition` after `asked`.
+    pub fn led_after(&self, partition: &PartitionLease, asked: UptimeMs) -> bool {
+        self.node.lock().led_after(partition, asked)
+    }
 }
 
 #[cfg(test)]

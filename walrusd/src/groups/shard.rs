@@ -189,6 +189,14 @@ impl Shard {
         Ok(answer)
     }
 
+    /// Ends when a quorum has shown that this node coordinated the groups after this was asked.
+    ///
+    /// # Errors
+    /// [`Unready::NotHere`].
+    pub async fn confirm(&self) -> Result<(), Unready> {
+        self.partition.confirm().await.map_err(Unready::NotHere)
+    }
+
     async fn look<T>(
         &self,
         look: impl FnOnce(&mut Core, At, &mut Vec<Effect>) -> T,

@@ -178,6 +178,9 @@ pub(super) struct Core {
     pub(super) watchers: Watchers,
     /// Who is woken when this partition is closed.
     pub(super) until_closed: Watchers,
+    /// Who waits for members to answer, and when they were last asked for that.
+    pub(super) until_answered: Watchers,
+    pub(super) probed_at: Option<UptimeMs>,
     /// Where the controller wants the next segment.
     pub(super) wanted: Option<Placement>,
     /// Set once; every append after it gets this.
@@ -226,6 +229,8 @@ impl Partition {
             parks_since: None,
             watchers: Watchers::default(),
             until_closed: Watchers::default(),
+            until_answered: Watchers::default(),
+            probed_at: None,
             wanted: None,
             closed: None,
         };

@@ -242,6 +242,7 @@ impl Partition {
         refuse_parked(core, failure);
         core.watchers.wake();
         core.until_closed.wake();
+        core.until_answered.wake();
     }
 
     /// This life of the node is fenced: the leader becomes the member that it is from now on.

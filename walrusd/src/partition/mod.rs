@@ -6,6 +6,7 @@
 //! turns full segments into metadata commands, [`read`] answers fetches.
 
 mod append;
+mod confirm;
 mod end;
 pub mod fed;
 pub mod hand_over;

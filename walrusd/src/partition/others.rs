@@ -148,13 +148,16 @@ impl Partition {
             return;
         }
         let epoch = core.leader.epoch();
-        let Core { leader, others: Some(others), lease, .. } = &mut *core else { return };
+        let Core { leader, others: Some(others), lease, until_answered, .. } = &mut *core else {
+            return;
+        };
         let mut advance = Advance::default();
         match answer {
             AppendAnswer::Position(position) => {
                 let member = Member { node: from.node, storage: from.storage };
                 if position.epoch == epoch {
                     lease.append_answered(from.node, position.sent_at);
+                    until_answered.wake();
                 }
                 others.senders.answered(member, position, now, &mut others.effects);
                 advance = leader.acked(position.epoch, member, position.durable);

@@ -83,6 +83,15 @@ impl NodeLease {
     pub fn may_read(&self, partition: &PartitionLease, now: UptimeMs) -> bool {
         self.reads_until(partition, now).is_some_and(|until| now < until)
     }
+
+    /// Whether the leader of `partition` is known to have led it after `asked`: a quorum of its
+    /// members took a message that was sent later. Unlike a lease this needs no clock but the
+    /// leader's own (L6). Never once a roll is proposed, for its outcome is not known here.
+    #[must_use]
+    pub fn led_after(&self, partition: &PartitionLease, asked: UptimeMs) -> bool {
+        let sent = if partition.w == 1 { Some(UptimeMs(u64::MAX)) } else { partition.w_sent() };
+        !self.fenced && partition.proposed.is_none() && sent > Some(asked)
+    }
 }
 
 /// What members' answers to appends give one open segment, and what its own roll takes away.
@@ -131,9 +140,11 @@ impl PartitionLease {
     /// The latest time at which `w` members are known to have been unfenced, the leader itself
     /// being one of them by now. A seal needs `n - w + 1` fenced ones, so none had finished then.
     fn quorum_sent(&self, now: UptimeMs) -> Option<UptimeMs> {
-        if self.w == 1 {
-            return Some(now);
-        }
+        if self.w == 1 { Some(now) } else { self.w_sent() }
+    }
+
+    /// The same by what the others said alone; there are some where `w` is above 1.
+    fn w_sent(&self) -> Option<UptimeMs> {
         let mut sent: Vec<UptimeMs> = self.others.values().copied().flatten().collect();
         sent.sort_unstable_by(|a, b| b.cmp(a));
         sent.get(self.w - 2).copied()
@@ -224,6 +235,42 @@ mod tests {
         let now = UptimeMs(3100);
         assert!(node.may_append(&partition, now) && !node.may_read(&partition, now));
         assert!(!node.may_append(&partition, UptimeMs(3900)));
+    }
+
+    #[test]
+    fn a_quorum_that_answered_what_was_sent_later_confirms_the_lead() {
+        // Who answered what was sent when.
+        type Answered<'a> = &'a [(i32, u64)];
+        // Members, w, answers, whether a roll is proposed, whether it is fenced; confirmed?
+        let cases: &[(i32, usize, Answered<'_>, bool, bool, bool)] = &[
+            (3, 2, &[], false, false, false),
+            (3, 2, &[(2, 100)], false, false, false), // it may have been sent before
+            (3, 2, &[(2, 101)], false, false, true),
+            (3, 3, &[(2, 101)], false, false, false),
+            (3, 3, &[(2, 101), (3, 102)], false, false, true),
+            (3, 2, &[(7, 101)], false, false, false), // not a member
+            (3, 2, &[(2, 101)], true, false, false),
+            (3, 2, &[(2, 101)], false, true, false),
+            (1, 1, &[], false, false, true),
+            (1, 1, &[], false, true, false),
+            (1, 1, &[], true, false, false),
+        ];
+        for case @ (n, w, answered, proposed, fenced, confirmed) in cases {
+            let mut node = NodeLease::new(Terms::default());
+            // A controller's word does not count: it may be a lease old.
+            node.heartbeat_answered(1, UptimeMs(500));
+            let mut partition = PartitionLease::open(*w, (2..=*n).map(NodeId));
+            for (member, sent) in *answered {
+                partition.append_answered(NodeId(*member), UptimeMs(*sent));
+            }
+            if *proposed {
+                partition.proposed(UptimeMs(99));
+            }
+            if *fenced {
+                node.fence_heard();
+            }
+            assert_eq!(node.led_after(&partition, UptimeMs(100)), *confirmed, "{case:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! OffsetFetch, versions 1 to 9: how far groups have read; -1 for what nobody committed.
 //!
-//! `require_stable` asks for offsets that no open transaction will change; there are none.
+//! `require_stable` asks for offsets that no open transaction will change; there are none. Who
+//! asks so wants no old offsets either: the answer waits until a quorum of the members has shown
+//! that this node still coordinated when it was made, where others go by its lease (L6).
 
 use std::sync::Arc;
 
@@ -39,7 +41,7 @@ pub async fn fetch(broker: &Arc<Broker>, head: Head, request: OffsetFetchRequest
         let topics = request.topics.map(|topics| {
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
         });
-        let found = find(broker, &request.group_id, &topics).await;
+        let found = find(broker, &request.group_id, &topics, request.require_stable).await;
         return head.ready(&one(head.version, topics, found));
     }
     let mut groups = Vec::with_capacity(request.groups.len());
@@ -48,7 +50,7 @@ pub async fn fetch(broker: &Arc<Broker>, head: Head, request: OffsetFetchRequest
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
         });
         let answer = OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone());
-        groups.push(match find(broker, &group.group_id, &topics).await {
+        groups.push(match find(broker, &group.group_id, &topics, request.require_stable).await {
             Ok(found) => answer.with_topics(found.into_iter().map(topic_of_many).collect()),
             Err(refusal) => answer.with_error_code(refusal.code.code()),
         });
@@ -56,7 +58,12 @@ pub async fn fetch(broker: &Arc<Broker>, head: Head, request: OffsetFetchRequest
     head.ready(&OffsetFetchResponse::default().with_groups(groups))
 }
 
-async fn find(broker: &Arc<Broker>, group: &str, wanted: &Wanted) -> Result<Found, Refusal> {
+async fn find(
+    broker: &Arc<Broker>,
+    group: &str,
+    wanted: &Wanted,
+    surely: bool,
+) -> Result<Found, Refusal> {
     let shard = broker.groups.shard(broker, group).await.map_err(|why| Refusal::from(&why))?;
     let found = shard.ask_now(|coordinator, _, _| match wanted {
         Some(wanted) => {
@@ -82,7 +89,11 @@ async fn find(broker: &Arc<Broker>, group: &str, wanted: &Wanted) -> Result<Foun
             found
         }
     });
-    found.await.map_err(|why| Refusal::from(&why))
+    let found = found.await.map_err(|why| Refusal::from(&why))?;
+    if surely {
+        shard.confirm().await.map_err(|why| Refusal::from(&why))?;
+    }
+    Ok(found)
 }
 
 /// What is committed for a partition, or that nothing is.
