@@ -179,6 +179,20 @@ fn find_timestamp_gives_the_first_batch_that_reaches_it() {
 }
 
 #[test]
+fn the_batch_of_an_offset_is_found_with_what_lies_before_it() {
+    check_reads(|segment| {
+        let end = segment.end().unwrap();
+        for (offset, base) in [(0, 0), (2, 0), (3, 3), (4, 3), (50, 48), (87, 87), (89, 87)] {
+            let (position, header) = segment.batch_at(Offset(offset), end).unwrap().unwrap();
+            let expected = (u64::try_from(base).unwrap() / 3 * 261, Offset(base));
+            assert_eq!((position, header.base_offset), expected, "offset {offset}");
+        }
+        assert_eq!(segment.batch_at(end, ALL).unwrap(), None);
+        assert_eq!(segment.batch_at(Offset(7), Offset(8)).unwrap(), None, "its end is not there");
+    });
+}
+
+#[test]
 fn the_greatest_timestamp_is_that_of_the_batches_below_the_end() {
     check_reads(|segment| {
         let end = segment.end().unwrap();

@@ -9,7 +9,8 @@
 //! (how far each member is and what follows from it), [`ProducerTable`] (idempotence) and
 //! [`RollLimits`] with a [`TokenBucket`] (when to roll). Beside it the shell holds [`Senders`],
 //! which feed the other members; each of those holds a [`ReplicaSegment`], and its node [`Fences`].
-//! [`retention`] stands apart: it judges a whole chain.
+//! [`retention`] stands apart: it judges a whole chain, and [`backlog`] says what of one a group has
+//! still to read, and when that will be gone.
 //!
 //! The controller holds a [`liveness::Watch`] and a [`seal::ForcedSeal`] for each life that it
 //! fenced; it and the leaders ask [`placement`] where the next segment goes, and it asks [`repair`]
@@ -18,6 +19,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
 
+pub mod backlog;
 mod cursors;
 pub mod lag;
 mod leader;

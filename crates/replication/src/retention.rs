@@ -3,7 +3,8 @@
 //! One pure function over what metadata knows: [`judge`]. Segments go oldest first, whole, and
 //! the first that stays keeps all after it. The open segment cannot go; when it should,
 //! the answer says to roll it first, and the next round takes it. The shell turns the answer into
-//! a Prune command; the files are unlinked after that is applied.
+//! a Prune command; the files are unlinked after that is applied. When a segment will go is told by
+//! [`backlog`](crate::backlog), from the same rules.
 //!
 //! The rules are Kafka's: `retention.ms` counts from a segment's greatest timestamp,
 //! `retention.bytes` takes a segment only while what remains is not less than the limit. Beside
@@ -156,22 +157,41 @@ fn below_log_start(segment: &Segment, log_start: Offset) -> Option<Why> {
 }
 
 fn too_many(rest: Rest, keep: &Keep) -> Option<Why> {
-    let (sealed, keep) = (rest.sealed, keep.generations?);
-    (sealed > keep).then_some(Why::TooMany { sealed, keep })
+    (lacking_seals(rest.sealed, keep)? == 0)
+        .then(|| Why::TooMany { sealed: rest.sealed, keep: keep.generations.unwrap_or(0) })
 }
 
 fn too_old_or_large(segment: &Segment, rest: Rest, keep: &Keep, now: TimestampMs) -> Option<Why> {
     let too_old = || {
-        let keep_ms = keep.ms?;
-        let age_ms = now.0.checked_sub(newest(segment)?.0)?;
-        let age_ms = u64::try_from(age_ms).ok()?; // negative: from the future
-        (age_ms > keep_ms).then_some(Why::TooOld { age_ms, keep_ms })
+        let age_ms = now.0.saturating_sub(newest(segment)?.0);
+        (now >= too_old_from(segment, keep)?).then_some(Why::TooOld {
+            age_ms: u64::try_from(age_ms).unwrap_or(0),
+            keep_ms: keep.ms?,
+        })
     };
     let too_large = || {
-        let (rest_bytes, keep_bytes) = (rest.bytes, keep.bytes?);
-        (rest_bytes >= keep_bytes).then_some(Why::TooLarge { rest_bytes, keep_bytes })
+        (lacking_bytes(rest.bytes, keep)? == 0)
+            .then_some(Why::TooLarge { rest_bytes: rest.bytes, keep_bytes: keep.bytes? })
     };
     too_old().or_else(too_large)
+}
+
+/// The first moment at which a segment is too old; `None` where it never is.
+pub(crate) fn too_old_from(segment: &Segment, keep: &Keep) -> Option<TimestampMs> {
+    let keep_ms = i64::try_from(keep.ms?).unwrap_or(i64::MAX);
+    Some(TimestampMs(newest(segment)?.0.saturating_add(keep_ms).saturating_add(1)))
+}
+
+/// How many bytes more have to follow a segment before the chain is large enough without it;
+/// `None` where it always is too small.
+pub(crate) fn lacking_bytes(rest_bytes: u64, keep: &Keep) -> Option<u64> {
+    Some(keep.bytes?.saturating_sub(rest_bytes))
+}
+
+/// How many segments more have to be sealed before one, from which on so many are, is one too many;
+/// `None` where none ever is.
+pub(crate) fn lacking_seals(sealed: usize, keep: &Keep) -> Option<usize> {
+    Some(keep.generations?.saturating_add(1).saturating_sub(sealed))
 }
 
 /// The time of a segment's newest record, as far as it can be believed. Batches without any

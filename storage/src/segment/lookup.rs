@@ -1,4 +1,5 @@
-//! Questions about a segment's batches: all headers, the first of a time, the latest.
+//! Questions about a segment's batches: all headers, the one of an offset, the first of a time, the
+//! latest.
 
 use bytes::Bytes;
 use walrus_types::{
@@ -6,7 +7,12 @@ use walrus_types::{
     batch::{self, BatchHeader},
 };
 
-use super::{ReadError, Segment, index::Spot, read::CHUNK_BYTES_MAX};
+use super::{
+    ReadError, Segment,
+    index::Spot,
+    read::CHUNK_BYTES_MAX,
+    sizes::{in_file, in_memory},
+};
 
 /// Whether a walk goes on.
 enum Walk {
@@ -30,6 +36,36 @@ impl Segment {
             each(header);
             Walk::On
         })
+    }
+
+    /// The header of the batch that holds `offset`, and how many bytes of the log lie before it;
+    /// `None` when no whole batch below `end` does. May read the disk.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn batch_at(
+        &self,
+        offset: Offset,
+        end: Offset,
+    ) -> Result<Option<(u64, BatchHeader)>, ReadError> {
+        self.load()?;
+        let Spot { offset: mut from, mut position, .. } =
+            self.indexed(|index| index.before_offset(offset));
+        let step = in_memory(self.shared.config.index_interval_bytes);
+        loop {
+            let chunk = self.read(from, end, step)?;
+            if chunk.bytes.is_empty() {
+                return Ok(None);
+            }
+            for item in chunk.bytes.iter().flat_map(|bytes| batch::batches(bytes)) {
+                let (header, _) = item.expect("a read gives whole, checked batches");
+                if header.end() > offset {
+                    return Ok(Some((position, header)));
+                }
+                position += in_file(header.batch_bytes);
+            }
+            from = chunk.next;
+        }
     }
 
     /// The first batch below `end` whose greatest timestamp is at least `at`; may read the disk.
