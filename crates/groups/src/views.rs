@@ -1,8 +1,13 @@
 //! What operators see of groups.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::group::{Group, Phase};
+use crate::{
+    group::{Group, Phase},
+    subscription,
+};
 
 /// A group's state, in Kafka's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +81,15 @@ pub struct DescribedMember {
     pub metadata: Bytes,
     /// What it has to do; empty unless the group is stable.
     pub assignment: Bytes,
+}
+
+impl DescribedMember {
+    /// The partitions that its assignment names, as consumers' assignments do; none where it is
+    /// something else.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<(Arc<str>, i32)> {
+        subscription::partitions(&self.assignment).unwrap_or_default()
+    }
 }
 
 impl Group {
