@@ -27,6 +27,7 @@ use crate::{
     config::{ANSWERS_BYTES_MAX, Config},
     controller::{ControllerState, cluster::TopicTerms, nodes},
     groups::{self, Groups},
+    lag::Lags,
     lease::Lease,
     metrics::Metrics,
     partition::{
@@ -118,6 +119,8 @@ pub struct Broker {
     pub sessions: Sessions,
     /// Consumer groups.
     pub groups: Groups,
+    /// How far groups are behind.
+    pub lags: Lags,
     /// The text protocol's cursors.
     pub queues: Queues,
     /// What clients asked for that is not served.
@@ -200,6 +203,7 @@ impl Broker {
             metrics,
             sessions: Sessions::default(),
             groups: Groups::default(),
+            lags: Lags::default(),
             queues: Queues::default(),
             asked_in_vain: AskedInVain::default(),
             request_budget: Arc::new(Semaphore::new(request_bytes)),

@@ -50,6 +50,8 @@ fn read(broker: &Broker) -> NodeFacts {
         raft: raft(&broker.raft, broker),
         cluster: Some(cluster(broker, &metadata)),
         led: led(broker),
+        // They take asking others: who scrapes does that before.
+        lags: None,
     }
 }
 

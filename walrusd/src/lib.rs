@@ -26,6 +26,7 @@ pub mod doors;
 pub mod facts;
 pub mod forming;
 pub mod groups;
+pub mod lag;
 pub mod lease;
 pub mod logging;
 pub mod metrics;

@@ -6,6 +6,7 @@
 //! Read next: `metrics/scrape.rs` for the names.
 
 mod facts;
+mod lags;
 mod scrape;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-pub use facts::{ClusterFacts, Facts, NodeFacts, PartitionFacts, RaftFacts};
+pub use facts::{ClusterFacts, Facts, LagFacts, NodeFacts, PartitionFacts, PlaceLag, RaftFacts};
 use walrus_storage::wal::{LATENCY_BUCKETS, Latency};
 use walrus_wire::{Api, kafka_protocol::error::ResponseError, text::Command};
 

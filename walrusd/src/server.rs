@@ -31,6 +31,7 @@ use crate::{
     doors::{ClientDoor, Doors},
     facts::BrokerFacts,
     groups::Groups,
+    lag,
     lease::Lease,
     logging,
     metrics::Metrics,
@@ -400,6 +401,7 @@ fn start_tasks(tasks: &Tasks, broker: &Arc<Broker>) {
     tasks.spawn("probe members", probe(Arc::clone(broker)));
     tasks.spawn("monitor", controller::monitor::run(Arc::clone(broker)));
     tasks.spawn("groups", Groups::run(Arc::clone(broker)));
+    tasks.spawn("lag of groups", lag::run(Arc::clone(broker)));
     tasks.spawn("GET cursors", Queues::run(Arc::clone(broker)));
     let sweeper = Arc::clone(broker);
     tasks.spawn("sweep", async move {

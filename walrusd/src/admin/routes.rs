@@ -18,6 +18,7 @@ use walrus_admin::{ApiError, Code};
 use super::{Forming, Health, State, hooks, v1};
 use crate::{
     broker::Broker,
+    lag,
     metrics::{Facts, Metrics, NodeFacts},
     shutdown::Tasks,
 };
@@ -84,8 +85,14 @@ fn told(code: StatusCode, state: &State) -> Response {
 
 async fn metrics(Extract(sources): Extract<Sources>) -> Response {
     // Reading facts may ask the file system; the threads that serve clients must not wait for it.
+    let broker = sources.broker.get().and_then(Weak::upgrade);
+    let lags = match broker.filter(|broker| !broker.is_draining()) {
+        Some(broker) => lag::scraped(&broker).await,
+        None => None,
+    };
     let page = tokio::task::spawn_blocking(move || {
         let facts = sources.facts.get().map_or_else(NodeFacts::default, |facts| facts.read());
+        let facts = NodeFacts { lags, ..facts };
         sources.metrics.render(facts, &sources.health)
     });
     match page.await {

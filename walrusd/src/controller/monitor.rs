@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tracing::{info, warn};
-use walrus_metadata::{Command, Partition as Chain, Prune};
+use walrus_metadata::{Command, Partition as Chain, Prune, Sealed, SegmentKey};
 use walrus_replication::{RollReason, retention};
 use walrus_types::{TimestampMs, TopicPartition, limits};
 
@@ -65,18 +65,7 @@ async fn judge(
         return None;
     }
     let keep = keep(&topic.config);
-    let sealed: Vec<retention::Segment> = chain
-        .sealed()
-        .iter()
-        .map(|(key, sealed)| retention::Segment {
-            epoch: key.epoch,
-            base: key.base,
-            end: sealed.end,
-            bytes: sealed.bytes,
-            max_timestamp: sealed.max_timestamp,
-            written_at: None,
-        })
-        .collect();
+    let sealed = sealed_of(chain);
     let loaded = broker.partitions().loaded(id);
     if loaded.is_none() && is_old(chain, &topic.config, now) {
         // What an earlier life left open is sealed when the partition is loaded.
@@ -101,6 +90,19 @@ async fn judge(
     })
 }
 
+/// The sealed segments of a chain, oldest first, as retention looks at them.
+pub fn sealed_of(chain: &Chain) -> Vec<retention::Segment> {
+    let segment = |(key, sealed): (&SegmentKey, &Sealed)| retention::Segment {
+        epoch: key.epoch,
+        base: key.base,
+        end: sealed.end,
+        bytes: sealed.bytes,
+        max_timestamp: sealed.max_timestamp,
+        written_at: None,
+    };
+    chain.sealed().iter().map(segment).collect()
+}
+
 /// The open segment, as far as it belongs to this chain: a roll may have come between.
 fn open_of(partition: &Partition, chain: &Chain) -> Option<retention::Segment> {
     let (facts, marks) = partition.with_leader(|leader| (leader.facts(), leader.epoch()));
@@ -123,7 +125,8 @@ fn is_old(chain: &Chain, config: &TopicConfig, now: TimestampMs) -> bool {
         && chain.open().opened_at.0 > 0
 }
 
-fn keep(config: &TopicConfig) -> retention::Keep {
+/// What a topic's settings keep.
+pub fn keep(config: &TopicConfig) -> retention::Keep {
     retention::Keep {
         ms: u64::try_from(config.retention_ms).ok(),
         bytes: u64::try_from(config.retention_bytes).ok(),

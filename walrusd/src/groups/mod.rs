@@ -21,6 +21,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 use tracing::{debug, warn};
+use walrus_metadata::Partition as Chain;
 use walrus_types::{NodeId, PartitionIndex};
 
 pub use self::shard::{Asked, Shard};
@@ -123,13 +124,14 @@ impl Groups {
         };
         let index = PartitionIndex(index_of(&topic, group));
         let Some(chain) = topic.topic.partition(index) else { return Ok(None) };
-        let (open, metadata) = (chain.open(), broker.metadata());
-        let node = open.leader.node;
-        // What an earlier life of a node left open, and nobody else stores, it leads when asked.
-        let is_alone = open.members.len() == 1;
-        let serves = metadata.node(node).is_some_and(|node| node.state.serves());
-        let leads = metadata.may_lead(open.leader) || (is_alone && serves);
-        Ok(leads.then_some(node))
+        Ok(coordinates(broker, chain))
+    }
+
+    /// As [`Groups::coordinator`], and `None` too where the topic of offsets is not there.
+    pub fn known_coordinator(&self, broker: &Broker, group: &str) -> Option<NodeId> {
+        let topic = broker.topic_by_name(TOPIC)?;
+        let index = PartitionIndex(index_of(&topic, group));
+        coordinates(broker, topic.topic.partition(index)?)
     }
 
     /// The partition of `group`, which this node leads, and has a lease for.
@@ -220,7 +222,8 @@ impl Groups {
         Ok(loaded)
     }
 
-    fn loaded(&self) -> Vec<Arc<Shard>> {
+    /// The groups that somebody asked for and that this node coordinates.
+    pub fn loaded(&self) -> Vec<Arc<Shard>> {
         let slots = self.slots.lock();
         let ready = slots.values().filter_map(|slot| match &*slot.loaded.borrow() {
             Loaded::Ready(shard) => Some(Arc::clone(shard)),
@@ -272,6 +275,17 @@ impl Slot {
             Loaded::Failed(_) => false,
         }
     }
+}
+
+/// Who leads a partition of the topic of offsets.
+fn coordinates(broker: &Broker, chain: &Chain) -> Option<NodeId> {
+    let (open, metadata) = (chain.open(), broker.metadata());
+    let node = open.leader.node;
+    // What an earlier life of a node left open, and nobody else stores, it leads when asked.
+    let is_alone = open.members.len() == 1;
+    let serves = metadata.node(node).is_some_and(|node| node.state.serves());
+    let leads = metadata.may_lead(open.leader) || (is_alone && serves);
+    leads.then_some(node)
 }
 
 fn index_of(topic: &TopicView, group: &str) -> i32 {

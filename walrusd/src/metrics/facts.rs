@@ -49,6 +49,42 @@ pub struct NodeFacts {
     pub cluster: Option<ClusterFacts>,
     /// Each partition that this node leads.
     pub led: Vec<PartitionFacts>,
+    /// The groups that this node coordinates.
+    pub lags: Option<LagFacts>,
+}
+
+/// What groups have to read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LagFacts {
+    /// How many groups there are.
+    pub groups: u64,
+    /// Where they stand, as many as a scrape tells.
+    pub places: Vec<PlaceLag>,
+    /// Partitions of groups that are not among those.
+    pub left_out: u64,
+    /// Partitions of groups of which not everything is known.
+    pub unknown: u64,
+}
+
+/// What a group has to read of a partition. What is `None` is not known, or not so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceLag {
+    /// The group.
+    pub group: String,
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: PartitionIndex,
+    /// Records to be read.
+    pub records: Option<u64>,
+    /// Bytes of their batches.
+    pub bytes: Option<u64>,
+    /// Age of the next one, in milliseconds.
+    pub age_ms: Option<u64>,
+    /// Records that were deleted unread.
+    pub lost_records: u64,
+    /// When the first unread record will be deleted, in milliseconds, where it is not read before.
+    pub risk_ms: Option<u64>,
 }
 
 /// How Raft stands, as this node sees it.

@@ -14,7 +14,7 @@ use prometheus_client::{
 use walrus_storage::wal::{LATENCY_BUCKETS, Latency, WalStats};
 use walrus_wire::{Api, kafka_protocol::error::ResponseError};
 
-use super::{Metrics, NodeFacts, PartitionFacts, RaftFacts, TEXT_COMMANDS};
+use super::{Metrics, NodeFacts, PartitionFacts, RaftFacts, TEXT_COMMANDS, lags};
 use crate::{
     admin::{Health, State},
     process::ProcessFacts,
@@ -57,15 +57,16 @@ impl Collector for Scrape {
         self.storage(&mut page)?;
         self.raft(&mut page)?;
         self.cluster(&mut page)?;
+        lags::tell(&mut page, self.facts.lags.as_ref())?;
         self.process(&mut page)
     }
 }
 
 /// Writes families.
-struct Page<'e>(DescriptorEncoder<'e>);
+pub(super) struct Page<'e>(DescriptorEncoder<'e>);
 
 impl Page<'_> {
-    fn gauge(&mut self, name: &str, help: &str, value: Option<u64>) -> fmt::Result {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: Option<u64>) -> fmt::Result {
         let Some(value) = value else { return Ok(()) };
         self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
@@ -82,8 +83,26 @@ impl Page<'_> {
             .encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
+    /// One line for each item, in seconds of so many milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "2^53 ms is 285,000 years")]
+    pub(super) fn seconds_family<L: EncodeLabelSet>(
+        &mut self,
+        (name, help): (&str, &str),
+        lines: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut lines = lines.into_iter().peekable();
+        if lines.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.0.encode_descriptor(name, help, None, GAUGE)?;
+        for (labels, ms) in lines {
+            family.encode_family(&labels)?.encode_gauge(&(ms as f64 / 1e3))?;
+        }
+        Ok(())
+    }
+
     /// One line for each item.
-    fn family<L: EncodeLabelSet>(
+    pub(super) fn family<L: EncodeLabelSet>(
         &mut self,
         (name, help, kind): (&str, &str, MetricType),
         lines: impl IntoIterator<Item = (L, u64)>,
@@ -148,7 +167,7 @@ fn latency_line(mut line: MetricEncoder<'_>, latency: &Latency) -> fmt::Result {
 type WalFamily = (&'static str, &'static str, MetricType, fn(&WalStats) -> u64);
 
 const COUNTER: MetricType = MetricType::Counter;
-const GAUGE: MetricType = MetricType::Gauge;
+pub(super) const GAUGE: MetricType = MetricType::Gauge;
 
 impl Scrape {
     fn node(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! What one node asks of another for a client of the text protocol: the leader appends, the
-//! coordinator of a topic's cursor hands out, the leader reads for that coordinator.
+//! coordinator of a topic's cursor hands out, the leader reads for that coordinator. What nodes ask
+//! each other about lag goes the same way.
 //!
 //! A question is never passed on: a node that cannot serve it says so, and who asked looks at its
 //! metadata again.
@@ -28,6 +29,7 @@ use super::{
 };
 use crate::{
     broker::Broker,
+    lag,
     partition::relay,
     peer::{PeerIdentity, Subject, node},
 };
@@ -37,7 +39,7 @@ pub(super) const ASK_MAX: Duration = Duration::from_secs(10);
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Errand {
+pub(crate) enum Errand {
     /// Append the payload that follows. Asked of the leader.
     Put { topic: TopicId, partition: i32 },
     /// Hand out the next entry. Asked of the coordinator of the cursor.
@@ -48,11 +50,13 @@ pub(super) enum Errand {
     Read { topic: TopicId, partition: i32, from: Offset, bytes_max: u32 },
     /// How a topic stands. Asked of the leader of its first partition.
     State { topic: TopicId },
+    /// What the question that follows wants to know of lag: see [`lag::ask`](crate::lag::ask).
+    Lag,
 }
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// It is done; what it brought follows.
     Done,
     /// The entry that follows stood at that offset.
@@ -69,7 +73,7 @@ pub(super) enum Answer {
 
 /// Why a node did not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ErrandError {
+pub(crate) enum ErrandError {
     /// Nothing was done; look at the metadata and ask again.
     #[error("{0}")]
     NotHere(String),
@@ -88,7 +92,7 @@ impl From<QueueError> for ErrandError {
 }
 
 /// Asks `node`; the answer comes with what follows it.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     broker: &Broker,
     node: NodeId,
     errand: &Errand,
@@ -136,11 +140,16 @@ impl node::Texts for Serves {
 }
 
 async fn carry_out(broker: &Arc<Broker>, errand: Errand, payload: Bytes) -> (Answer, Bytes) {
-    let (Errand::Put { topic, .. }
-    | Errand::Get { topic }
-    | Errand::Settle { topic, .. }
-    | Errand::Read { topic, .. }
-    | Errand::State { topic }) = errand;
+    let topic = match errand {
+        Errand::Lag => {
+            return (Answer::Done, lag::ask::answer(broker, &payload).await);
+        }
+        Errand::Put { topic, .. }
+        | Errand::Get { topic }
+        | Errand::Settle { topic, .. }
+        | Errand::Read { topic, .. }
+        | Errand::State { topic } => topic,
+    };
     if broker.is_draining() {
         return (Answer::NotHere("the node is stopping".into()), Bytes::new());
     }
@@ -169,6 +178,7 @@ async fn carry_out(broker: &Arc<Broker>, errand: Errand, payload: Bytes) -> (Ans
         Errand::Read { partition, from, bytes_max, .. } => {
             read(broker, topic, partition, (from, bytes_max)).await
         }
+        Errand::Lag => unreachable!("it was answered above"),
         Errand::State { .. } => Ok((Answer::Done, state::of(broker, &view).into_bytes().into())),
     };
     done.unwrap_or_else(|why| {
@@ -241,6 +251,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_errand_of_a_later_version_is_answered_and_not_carried_out() {
+        assert!(split::<Errand>(&Bytes::from_static(b"\x63payload")).is_err());
+    }
+
+    #[test]
     fn a_question_and_its_payload_come_back_as_they_went() {
         let topic = TopicId::default();
         for errand in [
@@ -249,6 +264,7 @@ mod tests {
             Errand::Settle { topic, partition: 0, offset: Offset(9) },
             Errand::Read { topic, partition: 1, from: Offset(7), bytes_max: 1 },
             Errand::State { topic },
+            Errand::Lag,
         ] {
             for payload in [&b""[..], b"payload\0\xff"] {
                 let joined = join(&errand, payload);

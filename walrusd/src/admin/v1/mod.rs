@@ -11,15 +11,19 @@
 //! | `GET /v1/topics/{topic}/partitions/{partition}/segments` | a chain; `before`, `limit` |
 //! | `POST /v1/topics/{topic}/partitions/{partition}/unsafe-seal` | goes on without the votes that a seal needs |
 //! | `POST /v1/rollover` | rolls partitions over that this node leads |
+//! | `GET /v1/groups` | consumer groups and what they have to read; `after`, `limit` |
+//! | `GET /v1/groups/{group}` | one of them: its members, its lag in each partition |
 //! | `GET /v1/raft`, `POST /v1/raft/transfer` | the metadata group; its leader hands over |
 //!
 //! Reads are answered by any node from its own metadata, changes that only one node can make by
-//! that one; others answer who it is. Every change may be asked for twice. The models are
+//! that one; others answer who it is. Of groups only their coordinators know, so the node that is
+//! asked asks them. Every change may be asked for twice. The models are
 //! `walrus-admin`'s. Read next: `plan.rs` for what is refused, `answer.rs` for the form.
 
 mod answer;
 mod census;
 mod cluster;
+mod groups;
 mod nodes;
 mod partitions;
 mod plan;
@@ -37,7 +41,7 @@ pub use self::nodes::unregister;
 use super::routes::Sources;
 
 /// What there is, for whoever asks for something else.
-pub(super) const ROUTES: [&str; 15] = [
+pub(super) const ROUTES: [&str; 17] = [
     "GET /v1/self",
     "GET /v1/cluster",
     "GET /v1/cluster/health",
@@ -51,6 +55,8 @@ pub(super) const ROUTES: [&str; 15] = [
     "GET /v1/topics/{topic}/partitions/{partition}/segments",
     "POST /v1/topics/{topic}/partitions/{partition}/unsafe-seal",
     "POST /v1/rollover",
+    "GET /v1/groups",
+    "GET /v1/groups/{group}",
     "GET /v1/raft",
     "POST /v1/raft/transfer",
 ];
@@ -73,6 +79,8 @@ pub(super) fn router() -> Router<Sources> {
             post(unsafe_seal::unsafe_seal),
         )
         .route("/v1/rollover", post(rollover::rollover))
+        .route("/v1/groups", get(groups::list))
+        .route("/v1/groups/{group}", get(groups::one))
         .route("/v1/raft", get(raft::status))
         .route("/v1/raft/transfer", post(raft::transfer))
 }
