@@ -20,6 +20,8 @@ Examples:
       Empty a node before it is stopped
   walrusctl node remove 1 --confirm=1 --wait
       Take a node out for good; ends when it is safe to switch off
+  walrusctl group list
+      How far each consumer group is behind, and which is about to lose records to retention
   walrusctl segment chain orders/0 -o json
       Who wrote which offsets of a partition, and why each segment was opened
 
@@ -30,7 +32,7 @@ Exit status:
   0    done, or nothing was to be done
   1    failed
   2    wrong usage, or a question that nobody was there to answer: give --yes or --confirm
-  3    no such node, topic or partition
+  3    no such node, topic, partition or group
   4    not allowed
   5    no node answered in time
   6    refused: something stands against it, which the error names
@@ -102,6 +104,12 @@ Examples:
         /// What of them.
         #[command(subcommand)]
         verb: Segment,
+    },
+    /// Consumer groups, and what they have still to read
+    Group {
+        /// What of them.
+        #[command(subcommand)]
+        verb: Group,
     },
     /// The group of nodes that agrees on the metadata
     Raft {
@@ -290,6 +298,35 @@ Examples:
         /// How long it is followed.
         #[command(flatten)]
         follow: Follow,
+    },
+}
+
+/// `walrusctl group`.
+#[derive(Debug, Subcommand)]
+pub enum Group {
+    /// List the groups: how they stand, how far each is behind, what it is about to lose
+    ///
+    /// BEHIND is the age of the oldest record that is to be read next. RISK says what retention will
+    /// take before the group has read it, if all goes on as in the last five minutes. A plus says
+    /// that something is not known: group get says what, and why.
+    #[command(after_help = "\
+Examples:
+  walrusctl group list
+  walrusctl group list -o json | jq -r '.items[] | select(.risk != null) | .group'")]
+    List,
+    /// Show a group: its members, and its lag in each partition
+    ///
+    /// What is not known is a dash, and below the table stands why.
+    #[command(after_help = "\
+Examples:
+  walrusctl group get readers
+  walrusctl group get readers -o json | jq '.items[] | {topic, partition, lag_records, lag_ms}'
+  walrusctl group get walrus.get.greetings
+      What GET of the text protocol has still to hand out of a topic")]
+    Get {
+        /// Which group
+        #[arg(value_name = "GROUP")]
+        group: String,
     },
 }
 

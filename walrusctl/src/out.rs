@@ -161,6 +161,21 @@ pub fn bytes(number: u64) -> String {
     }
 }
 
+/// A time for people, by its two greatest units.
+pub fn age(ms: u64) -> String {
+    const UNITS: [(&str, u64); 4] =
+        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    let Some(at) = UNITS.iter().position(|(_, unit)| ms >= *unit) else {
+        return format!("{ms} ms");
+    };
+    let (name, unit) = UNITS[at];
+    let whole = format!("{} {name}", ms / unit);
+    match UNITS.get(at + 1) {
+        Some((name, next)) => format!("{whole} {} {name}", ms % unit / next),
+        None => whole,
+    }
+}
+
 /// Names with commas between them.
 pub fn list(items: impl IntoIterator<Item = impl Display>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
@@ -177,6 +192,21 @@ mod tests {
             [vec!["n1".into(), "7".into(), "x".into()], vec!["node".into(), "1000000".into()]];
         let expected = "ID      COUNT  LAST\nn1          7  x\nnode  1000000  -\n";
         assert_eq!(table(&head, &rows), expected);
+    }
+
+    #[test]
+    fn a_time_has_its_two_greatest_units() {
+        for (ms, expected) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_999, "1 s"),
+            (127_000, "2 m 7 s"),
+            (3_600_000, "1 h 0 m"),
+            (11_520_000, "3 h 12 m"),
+            (7 * 86_400_000 - 1, "6 d 23 h"),
+        ] {
+            assert_eq!(age(ms), expected);
+        }
     }
 
     #[test]

@@ -344,3 +344,44 @@ fn a_reader_that_closes_the_pipe_has_seen_enough() -> Result<()> {
     assert_eq!((ended.status, ended.err.as_str()), (141, ""), "{ended:?}");
     Ok(())
 }
+
+#[test]
+fn a_queue_is_a_group_whose_lag_is_told() -> Result<()> {
+    let world = World::with_topics(&["a"])?;
+    let empty = world.json(&["group", "list"], 0);
+    assert_eq!((&empty["kind"], &empty["items"]), (&"GroupList".into(), &serde_json::json!([])));
+    let mut client = TextClient::connect(world.node.client_address())?;
+    ensure!(client.ask(b"GET a")? == b"OK entry");
+    // The cursor is kept within 100 ms.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let group = loop {
+        let ran = world.ctl(&["group", "get", "walrus.get.a", "-o", "json"])?;
+        if let Ok(group) = serde_json::from_str::<Value>(&ran.out)
+            && group["lag_records"] == 1
+        {
+            break group;
+        }
+        ensure!(std::time::Instant::now() < until, "{ran:?}");
+    };
+    assert_eq!((&group["kind"], &group["coordinator"]), (&"Group".into(), &1.into()));
+    let place = &group["items"][0];
+    assert_eq!((&place["committed"], &place["end"]), (&1.into(), &2.into()), "{place}");
+    let text = world.check(&["group", "get", "walrus.get.a"], 0).out;
+    for part in ["group        walrus.get.a, Empty, 0 members", "TOPIC/P", "a/0      behind"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    // A list may be two seconds old.
+    let listed = loop {
+        let text = world.check(&["group", "list"], 0).out;
+        if text.contains("walrus.get.a") {
+            break text;
+        }
+        ensure!(std::time::Instant::now() < until, "{text}");
+    };
+    assert!(listed.starts_with("GROUP         STATE"), "{listed}");
+    assert!(listed.contains("\nwalrus.get.a  Empty"), "{listed}");
+    let error = world.error(&["group", "get", "nobody/at all"], 3);
+    assert_eq!(error["code"], "not_found");
+    assert!(error["message"].as_str().is_some_and(|why| why.contains("nobody/at all")), "{error}");
+    Ok(())
+}

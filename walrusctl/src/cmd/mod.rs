@@ -1,6 +1,7 @@
 //! The commands, one file for each noun.
 
 mod cluster;
+mod group;
 mod node;
 mod raft;
 mod rollover;
@@ -15,7 +16,7 @@ use walrus_admin::{
 use walrus_types::NodeId;
 
 use crate::{
-    cli::{Command, Node, Raft, Segment},
+    cli::{Command, Group, Node, Raft, Segment},
     failure::Failure,
     man,
     out::Console,
@@ -39,6 +40,8 @@ pub async fn run(command: Command, client: &Client, console: &Console) -> Result
             let how = (confirm, dry_run, follow);
             unsafe_seal::unsafe_seal(client, console, &partition, how).await
         }
+        Command::Group { verb: Group::List } => group::list(client, console).await,
+        Command::Group { verb: Group::Get { group } } => group::get(client, console, &group).await,
         Command::Raft { verb: Raft::Status } => raft::status(client, console).await,
         Command::Raft { verb: Raft::Transfer { node, consent, follow } } => {
             raft::transfer(client, console, node, consent, follow).await
