@@ -129,6 +129,13 @@ impl Cluster {
         self.with_overrides(config)
     }
 
+    /// Settings of a member of a group, with the client's own sessions and heartbeats.
+    pub fn member(&self, group: &str) -> Result<ClientConfig> {
+        let mut config = self.base();
+        config.set("group.id", group).set("auto.offset.reset", "latest");
+        self.with_overrides(config)
+    }
+
     /// Settings of a consumer that is told its partitions and commits nothing.
     pub fn consumer(&self) -> Result<ClientConfig> {
         let mut config = self.base();

@@ -27,6 +27,11 @@ impl Latencies {
         self.histogram.saturating_record(us);
     }
 
+    /// Adds what another counted.
+    pub fn absorb(&mut self, other: &Self) {
+        self.histogram.add(&other.histogram).expect("all have the same bounds");
+    }
+
     pub fn summary(&self) -> LatencySummary {
         let at = |quantile| self.histogram.value_at_quantile(quantile);
         LatencySummary {

@@ -1,4 +1,5 @@
-//! Workloads that stand outside the broker, on librdkafka, against any Kafka-compatible cluster.
+//! Workloads that stand outside the broker, against any Kafka-compatible cluster: on librdkafka, and
+//! where that would set the pace itself, on the protocol.
 //!
 //! | module | what it measures or shows |
 //! |---|---|
@@ -7,6 +8,7 @@
 //! | [`pauses`] | how long each partition is without an ack, through whatever is done to the brokers |
 //! | [`consume`] | reading a topic from its start |
 //! | [`verify`] | whether every acked record is there, once, at its offset |
+//! | [`groups`] | commits, heartbeats and rebalances of consumer groups |
 //! | [`topic`] | making and removing the topics of a run |
 //!
 //! [`client`], [`payload`], [`spread`], [`pace`], [`latency`] and [`process`] are the parts they
@@ -16,6 +18,7 @@
 
 pub mod client;
 pub mod consume;
+pub mod groups;
 pub mod latency;
 pub mod pace;
 pub mod pauses;

@@ -15,6 +15,11 @@ use serde::Serialize;
 
 use walrus_load::client::Cluster;
 use walrus_load::consume::{self, ConsumeSettings};
+use walrus_load::groups::commits::{self, CommitsSettings};
+use walrus_load::groups::committing::{self, CommittingSettings};
+use walrus_load::groups::heartbeats::{self, HeartbeatsSettings};
+use walrus_load::groups::idle::{self, IdleGroupsSettings};
+use walrus_load::groups::rebalance::{self, RebalanceSettings};
 use walrus_load::pauses::{self, PausesSettings};
 use walrus_load::produce::{self, ProduceSettings};
 use walrus_load::roundtrip::{self, RoundtripSettings};
@@ -29,6 +34,8 @@ Examples:
   walrus-load roundtrip -t load --seconds 10
   walrus-load consume -t load -p 6
   sleep 10 | walrus-load pauses -t load -p 6 --rate 200
+  walrus-load commits -t load -p 6 --consumers 64 --rate 10000
+  walrus-load idle-groups --groups 1000 --members 3
   walrus-load verify produce -t check -p 6 --seconds 20 --history /tmp/check.jsonl
   walrus-load verify check   -t check -p 6 --history /tmp/check.jsonl";
 
@@ -62,6 +69,16 @@ enum Command {
     Pauses(PausesSettings),
     /// Read topics from their start to their end
     Consume(ConsumeSettings),
+    /// Commit offsets, one in flight for each consumer, and show that they are there
+    Commits(CommitsSettings),
+    /// Keep many groups that do nothing but heartbeat
+    IdleGroups(IdleGroupsSettings),
+    /// Note every heartbeat of a group until standard input ends
+    Heartbeats(HeartbeatsSettings),
+    /// Note every commit of librdkafka's members until standard input ends
+    Committing(CommittingSettings),
+    /// Have members come to a large group and go, and note how long partitions stop
+    Rebalance(RebalanceSettings),
     /// Show whether what was acked is there
     #[command(subcommand)]
     Verify(Verify),
@@ -140,6 +157,19 @@ fn main() -> Result<ExitCode> {
         }
         Command::Pauses(settings) => output.write(&pauses::run(&cli.cluster, &settings)?)?,
         Command::Consume(settings) => output.write(&consume::run(&cli.cluster, &settings)?)?,
+        Command::Commits(settings) => {
+            let mut report = commits::run(&cli.cluster, &settings)?;
+            report.latency = keep(report.latency);
+            output.write(&report)?;
+        }
+        Command::IdleGroups(settings) => output.write(&idle::run(&cli.cluster, &settings)?)?,
+        Command::Heartbeats(settings) => {
+            output.write(&heartbeats::run(&cli.cluster, &settings)?)?;
+        }
+        Command::Committing(settings) => {
+            output.write(&committing::run(&cli.cluster, &settings)?)?;
+        }
+        Command::Rebalance(settings) => output.write(&rebalance::run(&cli.cluster, &settings)?)?,
         Command::Verify(Verify::Produce(verify)) => {
             output.write(&verify_produce(&cli.cluster, verify)?)?;
         }

@@ -106,7 +106,7 @@ pub fn run(cluster: &Cluster, settings: &PausesSettings) -> Result<PausesReport>
 }
 
 /// Set when standard input has ended.
-fn at_end_of_input() -> Result<Arc<AtomicBool>> {
+pub(crate) fn at_end_of_input() -> Result<Arc<AtomicBool>> {
     let ended = Arc::new(AtomicBool::new(false));
     let tell = Arc::clone(&ended);
     // It ends with the process, if not before.
@@ -117,6 +117,11 @@ fn at_end_of_input() -> Result<Arc<AtomicBool>> {
     });
     reading.context("no thread for standard input")?;
     Ok(ended)
+}
+
+/// Tells whoever runs this that the deed may be done.
+pub(crate) fn say_going() -> Result<()> {
+    writeln!(std::io::stderr(), "going").context("standard error")
 }
 
 fn send_until(
@@ -138,7 +143,7 @@ fn send_until(
         }
         if !going && notes.book().acks_us.iter().all(|acks| !acks.is_empty()) {
             going = true;
-            writeln!(std::io::stderr(), "going").context("standard error")?;
+            say_going()?;
         }
         let due_ns = pace.due_ns(sent).unwrap_or(now_ns);
         if now_ns < due_ns {
