@@ -84,7 +84,10 @@ def kafka_cluster_id():
 
 
 def cargo_program(package):
-    """Builds a program of this workspace in release mode and says where it is."""
+    """Builds a program of this workspace in release mode and says where it is; an environment
+    variable of its name (WALRUSD, WALRUS_LOAD) names another."""
+    if given := os.environ.get(package.upper().replace("-", "_")):
+        return pathlib.Path(given)
     subprocess.run(["cargo", "build", "--release", "-q", "-p", package], cwd=ROOT, check=True)
     metadata = subprocess.run(
         ["cargo", "metadata", "--no-deps", "--format-version", "1"],
@@ -228,8 +231,7 @@ class Walrus(Broker):
     def built():
         """The program; it is built once."""
         if Walrus.program is None:
-            given = os.environ.get("WALRUSD")
-            Walrus.program = pathlib.Path(given) if given else cargo_program("walrusd")
+            Walrus.program = cargo_program("walrusd")
         return Walrus.program
 
     def command(self):

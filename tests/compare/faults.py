@@ -25,13 +25,13 @@ MOVED_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.004
 
 
-class Acks:
-    """The load program with a steady idempotent producer, while it runs."""
+class Noting:
+    """The load program with a workload that notes what becomes of everything, while it runs."""
 
-    def __init__(self, bench, partitions, rate):
+    def __init__(self, bench, *arguments):
         self.report = tempfile.NamedTemporaryFile(suffix=".json")
-        command = [bench.load_program, "pauses", "-t", bench.topic, "-p", partitions, "-r", rate,
-                   "-s", 100, "-b", bench.broker.bootstrap, "--json", self.report.name]
+        command = [bench.load_program, *arguments, "-b", bench.broker.bootstrap,
+                   "--json", self.report.name]
         self.process = subprocess.Popen(
             [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True)
@@ -40,10 +40,10 @@ class Acks:
             if line.strip() == "going":
                 return
             said.append(line)
-        raise RuntimeError(f"the load ended before every partition had an ack\n{''.join(said)}")
+        raise RuntimeError(f"the load ended before it was going\n{''.join(said)}")
 
     def end(self):
-        """Ends the load; its report when every record has an outcome."""
+        """Ends the load; its report when all has an outcome."""
         _, said = self.process.communicate(timeout=120)
         if self.process.returncode != 0:
             raise RuntimeError(f"the load failed: {said.strip()}")
@@ -53,6 +53,13 @@ class Acks:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+class Acks(Noting):
+    """A steady idempotent producer; it is going when every partition had an ack."""
+
+    def __init__(self, bench, partitions, rate):
+        super().__init__(bench, "pauses", "-t", bench.topic, "-p", partitions, "-r", rate, "-s", 100)
 
 
 class Watch(threading.Thread):

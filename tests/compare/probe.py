@@ -2,7 +2,7 @@
 
 Two requests are enough for that: Metadata (which brokers and partitions are there) and ListOffsets
 (does the leader answer for them). A third, IncrementalAlterConfigs, is the smallest change of
-metadata. All in versions that every Kafka and Walrus speaks. Metadata is asked with auto-creation
+metadata; a fourth, FindCoordinator, says where a group is. All in versions that every Kafka and Walrus speaks. Metadata is asked with auto-creation
 off, so that a probe changes nothing.
 """
 
@@ -11,8 +11,8 @@ import socket
 import struct
 import time
 
-METADATA, LIST_OFFSETS, CHANGE_CONFIGS = 3, 2, 44
-METADATA_VERSION, LIST_OFFSETS_VERSION = 4, 1
+METADATA, LIST_OFFSETS, CHANGE_CONFIGS, FIND_COORDINATOR = 3, 2, 44, 10
+METADATA_VERSION, LIST_OFFSETS_VERSION, FIND_COORDINATOR_VERSION = 4, 1, 1
 LATEST = -1
 TOPIC, SET = 2, 0
 REPLICA_NOT_AVAILABLE = 9
@@ -123,6 +123,15 @@ class Connection:
         brokers = reader.array(broker)
         reader.string(), reader.take("i")  # cluster id, controller
         return brokers, dict(reader.array(topic))
+
+    def coordinator(self, group):
+        """The node that coordinates a group; NotReady if none does."""
+        reader = self.ask(FIND_COORDINATOR, FIND_COORDINATOR_VERSION, string(group) + b"\0")
+        reader.take("i")  # throttle time
+        error, _, node = reader.take("h"), reader.string(), reader.take("i")
+        if error != 0:
+            raise NotReady(f"nobody coordinates {group}: error {error}")
+        return node
 
     def ends(self, topic, partitions):
         """The end offset of each partition, from its leader; NotReady if one has none yet."""

@@ -53,7 +53,7 @@ ROWS = [
      "records/s", RATE, [("bound", None, ">", 0)]),
 ]
 
-PAGE = Page(1, "One node beside Kafka", RESULTS, ROWS, [
+PAGE = Page("1", "One node beside Kafka", RESULTS, ROWS, [
     "Walrus flushes before every ack; Kafka as it comes does not.",
     "Medians over the rounds, least and greatest in brackets.",
 ])

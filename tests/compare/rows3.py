@@ -75,7 +75,7 @@ ROWS = [
      "ms", PAUSE, [("bound", None, "<=", 500)]),
 ]
 
-PAGE = Page(3, "Three nodes beside three of Kafka", RESULTS / "three", ROWS, [
+PAGE = Page("3", "Three nodes beside three of Kafka", RESULTS / "three", ROWS, [
     "Walrus has every record on two disks before the ack (min.insync.replicas=2 for all); Kafka "
     "as it comes has it in three page caches.",
     "Medians over the rounds, least and greatest in brackets. In a fault's rows a pause is the "

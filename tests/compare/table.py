@@ -1,8 +1,8 @@
 """Makes the tables of BENCHMARKS.md from the raw figures in results/, and from nothing else.
 
 Every row is the median over the rounds with the least and the greatest beside it. The same files
-give the same text, so `run 1 --check` and `run 3 --check` can hold BENCHMARKS.md against them.
-Which rows there are is told by `rows.py` and `rows3.py`.
+give the same text, so `run 1 --check` and its like can hold BENCHMARKS.md against them.
+Which rows there are is told by `rows.py`, `rows3.py` and `rows_groups.py`.
 """
 
 import json
@@ -52,11 +52,12 @@ class Page:
     the sum of the value and our own median of another (line, pick).
     """
 
-    def __init__(self, number, title, results, rows, intro):
-        self.number, self.title = number, title
+    def __init__(self, name, title, results, rows, intro, brokers=(WALRUS, KAFKA, FLUSHED)):
+        self.name, self.title = name, title
         self.results, self.rows, self.intro = results, rows, intro
-        self.begin = f"<!-- compare {number}: begin -->"
-        self.end = f"<!-- compare {number}: end -->"
+        self.brokers = brokers
+        self.begin = f"<!-- compare {name}: begin -->"
+        self.end = f"<!-- compare {name}: end -->"
 
 
 def load_results(page):
@@ -89,6 +90,7 @@ def holds(value, operator, goal):
 
 SIGNS = {"<=": "≤", ">=": "≥", ">": ">"}
 NAMES = {KAFKA: "Kafka", FLUSHED: "Kafka flushed"}
+HEADS = {WALRUS: "Walrus", KAFKA: "Kafka", FLUSHED: "Kafka, flush.messages=1"}
 
 
 def judge(results, row, goal):
@@ -120,12 +122,12 @@ def judge(results, row, goal):
     return f"{sign} {value} × {name}", holds(ratio, operator, value), ratio
 
 
-def row_text(results, row):
+def row_text(results, row, brokers):
     title, line, pick, unit, form, goals = row
     if line not in results:
         return None
     cells = []
-    for broker in (WALRUS, KAFKA, FLUSHED):
+    for broker in brokers:
         values = figures(results, line, broker, pick)
         if values:
             cells.append(cell(values, form))
@@ -150,10 +152,10 @@ def table(page):
         "",
         *page.intro,
         "",
-        "| what | unit | Walrus | Kafka | Kafka, flush.messages=1 | goal for Walrus |",
-        "|---|---|--:|--:|--:|---|",
+        f"| what | unit | {' | '.join(HEADS[broker] for broker in page.brokers)} | goal for Walrus |",
+        f"|---|---|{'--:|' * len(page.brokers)}---|",
     ]
-    lines += [text for row in page.rows if (text := row_text(results, row))]
+    lines += [text for row in page.rows if (text := row_text(results, row, page.brokers))]
     if notes := given_up(results):
         lines += ["", *notes]
     return "\n".join(lines)
@@ -208,7 +210,7 @@ def write(page):
         told = before + section(page, text) + rest.split(page.end, 1)[1]
     else:
         told = (told.rstrip("\n") + f"\n\n## {page.title}\n\n"
-                f"Made by `tests/compare/run {page.number}`; `tests/compare/run {page.number} "
+                f"Made by `tests/compare/run {page.name}`; `tests/compare/run {page.name} "
                 "--check` makes it again.\n\n" + section(page, text) + "\n")
     BENCHMARKS.write_text(told)
 
