@@ -45,6 +45,7 @@ counts!(
     lost_disks,
     refused_disks,
     drains,
+    assigned,
     behind,
     lost_messages,
     repeated_messages,

@@ -1,12 +1,12 @@
 //! What goes wrong: processes, machines, links, disks, operators.
 
-use walrus_metadata::{Command, Fence, NodeChange, Reply, SetNodeState};
+use walrus_metadata::{Assign, Assignment, Command, Fence, NodeChange, Reply, SetNodeState};
 use walrus_replication::{ProducerTable, RollReason, Writer};
 use walrus_types::{Incarnation, TimestampMs};
 
 use crate::{
     node::{Memory, Node, Process},
-    raft::register,
+    raft::{PARTITION, register},
     world::{By, Event, World},
 };
 
@@ -50,6 +50,7 @@ impl World {
                 let ms = self.rng.between(500, 6000);
                 self.nodes[at].behind_until = self.now + ms;
             }
+            _ if self.rules.assigns => self.reassign(at),
             _ => {}
         }
     }
@@ -57,6 +58,24 @@ impl World {
     fn set_state(&mut self, at: usize, change: NodeChange) {
         let set = SetNodeState { node: self.nodes[at].id, expected: None, change };
         self.propose(at, By::Operator, Command::SetNodeState(set));
+    }
+
+    /// An operator says where the partition is to be, or thinks better of it.
+    fn reassign(&mut self, at: usize) {
+        let expected = self.raft.assignment().cloned();
+        let mut to: Vec<_> = self.nodes.iter().map(|node| node.id).collect();
+        while to.len() > self.rules.target {
+            let gone = self.rng.index(to.len());
+            to.remove(gone);
+        }
+        let first = self.rng.index(to.len());
+        to.rotate_left(first);
+        let from = self.raft.open().open.members.iter().map(|member| member.node).collect();
+        let assignment =
+            (expected.is_none() || self.rng.one_in(2)).then_some(Assignment { to, from });
+        self.note(|| format!("the partition is assigned to {assignment:?}"));
+        let assign = Assign { partition: PARTITION, expected, assignment };
+        self.propose(at, By::Operator, Command::Assign(vec![assign]));
     }
 
     /// Everything takes part again.

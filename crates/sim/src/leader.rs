@@ -423,6 +423,9 @@ impl World {
     ) -> Result<walrus_metadata::Placement, placement::Refusal> {
         let nodes = self.view(at);
         let record = self.raft.record(epoch).unwrap();
+        let known = self.raft.at(self.nodes[at].memory.applied);
+        let assigned = known.assigned(known.partition(PARTITION).unwrap());
+        let assigned: Vec<NodeId> = assigned.iter().map(|member| member.node).collect();
         let policy = [
             placement::LeaderPolicy::LeastLoaded,
             placement::LeaderPolicy::Rotate,
@@ -440,7 +443,7 @@ impl World {
             policy,
             occasion,
             salt: 1,
-            assigned: &[],
+            assigned: &assigned,
         };
         let placed = placement::place(&nodes, &request)?;
         let Writer { node, incarnation } = placed.leader;

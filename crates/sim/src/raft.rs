@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 use walrus_metadata::{
-    Address, Addresses, Command, Leader, Metadata, NewTopic, Placement, Register, Reply,
+    Address, Addresses, Assignment, Command, Leader, Metadata, NewTopic, Placement, Register, Reply,
 };
 use walrus_replication::{Member, OpenSegment, Writer, write_quorum};
 use walrus_types::{
@@ -137,6 +137,11 @@ impl Raft {
     pub(crate) fn record(&self, epoch: Epoch) -> Option<&Record> {
         let first = self.chain[0].open.epoch;
         self.chain.get(usize::try_from(epoch.0 - first.0).ok()?)
+    }
+
+    /// Where the partition is to be.
+    pub(crate) fn assignment(&self) -> Option<&Assignment> {
+        self.newest().partition(PARTITION)?.assignment().map(|assignment| &**assignment)
     }
 
     pub(crate) fn open(&self) -> &Record {

@@ -27,6 +27,9 @@ pub(crate) struct Rules {
     pub(crate) min_insync: usize,
     /// One in so many messages is lost.
     pub(crate) loss: u64,
+    /// Operators say where the partition is to be. Not in all worlds: seeds that are tests were
+    /// found before, and keep theirs.
+    pub(crate) assigns: bool,
     /// Leaders write without a lease: nothing may rest on it.
     pub(crate) lawless: bool,
     /// The mean time between two faults.
@@ -119,6 +122,7 @@ impl World {
             target,
             min_insync,
             loss: [30, 100, 1000][rng.index(3)],
+            assigns: seed % 8 == 3,
             lawless: rng.one_in(2),
             fault_ms: [300, 900, 2500][rng.index(3)],
         };
@@ -402,6 +406,10 @@ impl World {
             _ => *planned += 1,
         }
         *narrow += u64::from(matches!(roll.coverage, Coverage::Narrow(_)));
+        let opened = self.raft.open().open.members.iter().map(|member| member.node);
+        let opened: Vec<_> = opened.collect();
+        let as_asked = self.raft.assignment().is_some_and(|assignment| assignment.to == opened);
+        self.counts.assigned += u64::from(as_asked);
     }
 
     fn proposal_answered(&mut self, proposed: &Proposed, reply: Option<&Reply>) {
