@@ -1,8 +1,6 @@
 //! Clients of groups that behave badly, by hand, on three nodes while a producer writes: they meet
 //! named limits, the producer meets nothing, and a group that behaves goes on.
 
-#![expect(clippy::print_stdout, reason = "a run tells what it did")]
-
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},
