@@ -151,6 +151,9 @@ impl Coordinator {
     /// SyncGroup. Answered through the effects.
     pub fn sync(&mut self, sync: Sync, waiter: Waiter, at: At, out: &mut Vec<Effect>) {
         let id = sync.group.clone();
+        if let Err(error) = check_group_name(&id) {
+            return out.push(Effect::Answer { waiter, answer: Answer::Sync(Err(error)) });
+        }
         let known = self.turn(&id, at, out, |group, turn| group.sync(sync, waiter, turn));
         if known.is_none() {
             let answer = Answer::Sync(Err(GroupError::UnknownMember));
@@ -168,6 +171,7 @@ impl Coordinator {
         who: Identity<'_>,
         now: UptimeMs,
     ) -> Result<(), GroupError> {
+        check_group_name(group)?;
         // No timer is set: a session that is longer than its timer thinks is found then.
         let group = self.groups.get_mut(group).ok_or(GroupError::UnknownMember)?;
         group.heartbeat(who, now)
@@ -184,6 +188,7 @@ impl Coordinator {
         at: At,
         out: &mut Vec<Effect>,
     ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+        check_group_name(group)?;
         let left = self.turn(group, at, out, |group, turn| group.leave(leavers, turn));
         left.unwrap_or_else(|| Ok(vec![Err(GroupError::UnknownMember); leavers.len()]))
     }
@@ -223,6 +228,9 @@ impl Coordinator {
         at: At,
         out: &mut Vec<Effect>,
     ) {
+        if let Err(error) = check_group_name(group) {
+            return out.push(Effect::Answer { waiter, answer: Answer::DeleteOffsets(Err(error)) });
+        }
         let known = self.turn(group, at, out, |group, turn| {
             group.delete_offsets(places, waiter, turn);
         });

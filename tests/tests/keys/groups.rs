@@ -61,6 +61,14 @@ fn leave(_: &World, version: i16) -> LeaveGroupRequest {
     request.with_members(vec![MemberIdentity::default().with_member_id(text("nobody"))])
 }
 
+fn sync(_: &World, version: i16) -> SyncGroupRequest {
+    let request = SyncGroupRequest::default().with_group_id(group());
+    if version < 5 {
+        return request;
+    }
+    request.with_protocol_type(Some(text("consumer"))).with_protocol_name(Some(text("range")))
+}
+
 fn join(_: &World, _: i16) -> JoinGroupRequest {
     JoinGroupRequest::default()
         .with_group_id(group())
@@ -109,7 +117,7 @@ pub(super) fn of_groups() -> Vec<(Api, Ask)> {
         ),
         row(
             Api::SyncGroup,
-            |_, _| SyncGroupRequest::default().with_group_id(group()),
+            sync,
             |r| vec![r.error_code],
             UNKNOWN_MEMBER,
             SyncGroupRequest::default(),

@@ -67,10 +67,9 @@ impl Refusal {
 impl From<BatchError> for Refusal {
     fn from(error: BatchError) -> Self {
         let code = match error {
-            BatchError::Truncated { .. } | BatchError::Length(_) | BatchError::Crc { .. } => {
-                ResponseError::CorruptMessage
-            }
-            BatchError::Magic(0 | 1) => ResponseError::UnsupportedForMessageFormat,
+            BatchError::Length(_) | BatchError::Crc { .. } => ResponseError::CorruptMessage,
+            // For Kafka what is not a whole batch of its format is none at all.
+            BatchError::Truncated { .. } | BatchError::Magic(0 | 1) => ResponseError::InvalidRecord,
             BatchError::Magic(_) => ResponseError::CorruptMessage,
             BatchError::Codec(_) => ResponseError::UnsupportedCompressionType,
             BatchError::Count { .. } => ResponseError::InvalidRecord,

@@ -8,8 +8,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use walrus_types::{
-    PartitionIndex, TimestampMs, TopicId, TopicPartition,
-    batch::{self, BatchHeader},
+    Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition,
+    batch::{self, BatchHeader, Codec},
 };
 use walrus_wire::kafka_protocol::{
     error::ResponseError,
@@ -33,6 +33,8 @@ use crate::{
 
 /// The first version that names topics by id alone (KIP-516).
 const TOPIC_IDS: i16 = 13;
+/// The first version whose clients know zstd (KIP-110).
+const ZSTD: i16 = 7;
 /// A batch of this size may be kept in its frame's memory.
 const BATCH_KEPT_BYTES_MIN: usize = 16 << 10;
 
@@ -85,7 +87,7 @@ pub async fn begin(
         for data in partition_data {
             let index = data.index;
             let receipt = match &acks {
-                Ok(acks) => append(broker, view.as_ref(), data, *acks).await,
+                Ok(acks) => append(broker, head.version, view.as_ref(), data, *acks).await,
                 Err(refusal) => Err(refusal.clone()),
             };
             let topic = view.as_ref().map_or_else(|_| TopicId::default(), |view| view.id());
@@ -108,6 +110,7 @@ pub async fn begin(
 
 async fn append(
     broker: &Arc<Broker>,
+    version: i16,
     topic: Result<&TopicView, &Refusal>,
     data: PartitionProduceData,
     acks: Acks,
@@ -120,7 +123,7 @@ async fn append(
     let partition = broker.partition(topic, data.index).await.map_err(|why| Refusal::from(&why))?;
     let bytes = data.records.unwrap_or_default();
     let now = broker.clock.now();
-    let mut header = check(&bytes, &topic.config, now)?;
+    let mut header = check(&bytes, version, &topic.config, now)?;
     let mut bytes = own(bytes);
     let stamped = topic.config.timestamp_type == TimestampType::LogAppendTime;
     if stamped {
@@ -146,7 +149,12 @@ fn own(batch: Bytes) -> BytesMut {
 }
 
 /// Judges a client's records for one partition: exactly one sound batch within the topic's limits.
-fn check(bytes: &[u8], config: &TopicConfig, now: TimestampMs) -> Result<BatchHeader, Refusal> {
+fn check(
+    bytes: &[u8],
+    version: i16,
+    config: &TopicConfig,
+    now: TimestampMs,
+) -> Result<BatchHeader, Refusal> {
     let invalid = |why: &str| Refusal::new(ResponseError::InvalidRecord, why);
     if bytes.is_empty() {
         return Err(invalid("the request carries no batch for this partition"));
@@ -154,6 +162,13 @@ fn check(bytes: &[u8], config: &TopicConfig, now: TimestampMs) -> Result<BatchHe
     let header = batch::check(bytes)?;
     if header.batch_bytes != bytes.len() {
         return Err(invalid("a Produce carries exactly one batch for a partition"));
+    }
+    if header.base_offset != Offset(0) {
+        return Err(invalid("a batch begins at offset 0 until its partition gives it a place"));
+    }
+    if header.codec()? == Codec::Zstd && version < ZSTD {
+        let why = format!("Produce {version} cannot carry zstd, which came with {ZSTD}");
+        return Err(Refusal::new(ResponseError::UnsupportedCompressionType, why));
     }
     if header.is_control() {
         return Err(invalid("control batches are written by brokers only"));
@@ -280,14 +295,14 @@ mod tests {
 
     use super::*;
 
-    fn refusal(bytes: &[u8]) -> Option<ResponseError> {
+    fn refusal(bytes: &[u8], version: i16) -> Option<ResponseError> {
         let config = TopicConfig {
             batch_bytes_max: 200,
             timestamp_after_max_ms: 3_600_000,
             timestamp_before_max_ms: 60_000,
             ..crate::topic_config::tests::any()
         };
-        check(bytes, &config, TimestampMs(0)).err().map(|refusal| refusal.code)
+        check(bytes, version, &config, TimestampMs(0)).err().map(|refusal| refusal.code)
     }
 
     #[test]
@@ -331,14 +346,17 @@ mod tests {
             (sound.clone(), None),
             (with(|header| header.producer_id = ProducerId(7)), None),
             (vec![], Some(ResponseError::InvalidRecord)),
-            (sound[..40].to_vec(), Some(ResponseError::CorruptMessage)),
+            (sound[..40].to_vec(), Some(ResponseError::InvalidRecord)),
+            (sound[..sound.len() - 1].to_vec(), Some(ResponseError::InvalidRecord)),
             ([sound.clone(), sound.clone()].concat(), Some(ResponseError::InvalidRecord)),
             (flip(sound.len() - 1), Some(ResponseError::CorruptMessage)),
-            (old_magic(0), Some(ResponseError::UnsupportedForMessageFormat)),
-            (old_magic(1), Some(ResponseError::UnsupportedForMessageFormat)),
+            (old_magic(0), Some(ResponseError::InvalidRecord)),
+            (old_magic(1), Some(ResponseError::InvalidRecord)),
             (old_magic(3), Some(ResponseError::CorruptMessage)),
             (with(|header| header.attributes = 6), Some(ResponseError::UnsupportedCompressionType)),
             (with(|header| header.record_count = 3), Some(ResponseError::InvalidRecord)),
+            (with(|header| header.base_offset = Offset(7)), Some(ResponseError::InvalidRecord)),
+            (with(|header| header.attributes = 4), None),
             (with(|header| header.attributes = 1 << 5), Some(ResponseError::InvalidRecord)),
             (with(|header| header.attributes = 1 << 4), Some(ResponseError::InvalidRequest)),
             (batch::build(&plain_header(1), &[0; 200]), Some(ResponseError::MessageTooLarge)),
@@ -352,7 +370,10 @@ mod tests {
                 Some(ResponseError::InvalidTimestamp),
             ),
         ] {
-            assert_eq!(refusal(&bytes), expected, "{} bytes", bytes.len());
+            assert_eq!(refusal(&bytes, ZSTD), expected, "{} bytes", bytes.len());
         }
+        let zstd = with(|header| header.attributes = 4);
+        let expected = Some(ResponseError::UnsupportedCompressionType);
+        assert_eq!(refusal(&zstd, ZSTD - 1), expected, "before zstd was known");
     }
 }

@@ -1,6 +1,10 @@
 //! Dynamic members: in, out, and what they are told.
 
-use walrus_groups::{GROUP_NAME_BYTES_MAX, GroupLimits, PENDING_MEMBERS_MAX};
+use walrus_groups::{
+    Answer, At, Effect, GROUP_NAME_BYTES_MAX, GroupError, GroupLimits, Identity, Leaver, Loader,
+    PENDING_MEMBERS_MAX, Sync, Waiter,
+};
+use walrus_types::{TimestampMs, UptimeMs};
 
 use crate::play::{Play, rule, rule_with};
 
@@ -375,4 +379,38 @@ fn a_new_member_that_waits_is_out_when_its_patience_ends() {
         ("join b id= v3 session=1800000", ""),
         ("state", "PreparingRebalance 1 a b b c"),
     ]);
+}
+
+#[test]
+fn a_group_without_a_name_is_refused_by_that_and_not_for_its_members() {
+    let at = At { now: UptimeMs(0), wall: TimestampMs(0) };
+    let mut out = Vec::new();
+    let mut coordinator = Loader::default().finish(GroupLimits::default(), at, &mut out);
+    let who = Identity { member: "a", instance: None, generation: 1 };
+    assert_eq!(coordinator.heartbeat("", who, at.now), Err(GroupError::InvalidName));
+    let leavers = [Leaver { member: "a".into(), instance: None }];
+    assert_eq!(coordinator.leave("", &leavers, at, &mut out), Err(GroupError::InvalidName));
+    let sync = Sync {
+        group: String::new(),
+        member: "a".into(),
+        instance: None,
+        generation: 1,
+        protocol_type: None,
+        protocol: None,
+        assignments: Vec::new(),
+    };
+    out.clear();
+    coordinator.sync(sync, Waiter(1), at, &mut out);
+    coordinator.delete_offsets("", Vec::new(), Waiter(2), at, &mut out);
+    let answers = out.iter().filter(|effect| {
+        matches!(
+            effect,
+            Effect::Answer {
+                answer: Answer::Sync(Err(GroupError::InvalidName))
+                    | Answer::DeleteOffsets(Err(GroupError::InvalidName)),
+                ..
+            }
+        )
+    });
+    assert_eq!(answers.count(), 2, "{out:?}");
 }

@@ -10,6 +10,7 @@ use walrus_types::{Offset, TopicPartition};
 use walrus_wire::{
     fetch::{Fetched, FetchedPartition, FetchedTopic, Leader, NodeEndpoint},
     kafka_protocol::{
+        error::ResponseError,
         messages::{FetchRequest, TopicName},
         protocol::StrBytes,
     },
@@ -35,6 +36,8 @@ use crate::{
 const ANSWER_BYTES_MAX: usize = 55 << 20;
 /// The longest a fetch waits, whatever a client asks.
 const WAIT_MAX: Duration = Duration::from_secs(300);
+/// The isolation level of a client that reads what transactions have committed.
+const READ_COMMITTED: i8 = 1;
 
 /// One fetch on its way to an answer.
 pub(super) struct Gathering {
@@ -44,6 +47,8 @@ pub(super) struct Gathering {
     scope: Scope,
     bytes_min: usize,
     bytes_max: usize,
+    /// Whether the client leaves out what aborted transactions wrote, and wants a list of them.
+    committed_only: bool,
     deadline: Instant,
 }
 
@@ -89,6 +94,7 @@ impl Gathering {
             scope,
             bytes_min: usize::try_from(request.min_bytes).unwrap_or(0),
             bytes_max: usize::try_from(request.max_bytes).unwrap_or(0).min(ANSWER_BYTES_MAX),
+            committed_only: request.isolation_level == READ_COMMITTED,
             deadline: Instant::now() + wait.min(WAIT_MAX),
         }
     }
@@ -281,6 +287,7 @@ impl Gathering {
                 high_watermark: records.commit.0,
                 last_stable_offset: records.commit.0,
                 log_start_offset: records.log_start.0,
+                aborted: self.committed_only.then(Vec::new),
                 records: records.pieces.clone(),
                 ..FetchedPartition::default()
             },
@@ -301,9 +308,15 @@ impl Gathering {
         refusal: &Refusal,
     ) -> FetchedPartition {
         self.broker.metrics.fetch_refused(refusal.code);
+        // Kafka's lists: an empty one of what is not there, else null.
+        let is_unknown = matches!(
+            refusal.code,
+            ResponseError::UnknownTopicOrPartition | ResponseError::UnknownTopicId
+        );
         let mut answer = FetchedPartition {
             index,
             error_code: refusal.code.code(),
+            aborted: is_unknown.then(Vec::new),
             ..FetchedPartition::default()
         };
         if let Some(topic) = &found.topic

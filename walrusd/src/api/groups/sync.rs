@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use walrus_groups::{Answer, Sync, Synced};
+use walrus_groups::{Answer, GroupError, Sync, Synced};
 use walrus_wire::kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use super::{kept, kept_if, text, told, unexpected};
@@ -14,8 +14,15 @@ use crate::{
     net::replies::Reply,
 };
 
+/// The first version in which a member says what it takes part in, and has to (KIP-559).
+const PROTOCOL_SINCE: i16 = 5;
+
 /// Asks what a member has to do; the leader says what everybody has to.
 pub async fn sync(broker: &Arc<Broker>, head: Head, request: SyncGroupRequest) -> Reply {
+    let says = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if head.version >= PROTOCOL_SINCE && !says {
+        return head.ready(&respond(Err(Refusal::from(&GroupError::InconsistentProtocol))));
+    }
     let assignments = request
         .assignments
         .iter()

@@ -1,6 +1,6 @@
 //! DeleteTopics, versions 1 to 6: by name, and by id since version 6.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 use walrus_metadata::{Command, Metadata, Reply as Answer};
@@ -48,9 +48,8 @@ fn targets(request: DeleteTopicsRequest, version: i16, metadata: &Metadata) -> V
     } else {
         request.topic_names.into_iter().map(|name| (Some(name), Uuid::nil())).collect()
     };
-    let mut seen = BTreeSet::new();
-    let targets = asked.into_iter().map(|(name, id)| {
-        let (found, name) = match (name, id.is_nil()) {
+    let target = |(name, id): (Option<TopicName>, Uuid)| {
+        let (outcome, name) = match (name, id.is_nil()) {
             (Some(name), true) => {
                 let topic = metadata.topic_named(&name);
                 (topic.map(|topic| topic.id).ok_or_else(Refusal::unknown_topic), Some(name))
@@ -70,13 +69,25 @@ fn targets(request: DeleteTopicsRequest, version: i16, metadata: &Metadata) -> V
                 (Err(Refusal::invalid("Neither topic name nor id were specified.")), None)
             }
         };
-        let outcome = found.and_then(|found| {
-            let first = seen.insert(found);
-            first.then_some(found).ok_or_else(|| Refusal::invalid("Duplicate topic name."))
-        });
         Target { name, id, outcome }
-    });
-    targets.collect()
+    };
+    let mut targets: Vec<Target> = asked.into_iter().map(target).collect();
+    refuse_repeated(&mut targets);
+    targets
+}
+
+/// A topic that is named more than once is not deleted: the request contradicts itself.
+fn refuse_repeated(targets: &mut [Target]) {
+    let mut named = BTreeMap::<TopicId, usize>::new();
+    for id in targets.iter().filter_map(|target| target.outcome.as_ref().ok()) {
+        *named.entry(*id).or_default() += 1;
+    }
+    for target in targets {
+        let times = target.outcome.as_ref().ok().and_then(|id| named.get(id));
+        if times.is_some_and(|times| *times > 1) {
+            target.outcome = Err(Refusal::invalid("Duplicate topic name."));
+        }
+    }
 }
 
 async fn propose(broker: &Broker, targets: &mut [&mut Target]) {
@@ -141,18 +152,19 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_named_by_name_or_by_id_and_once() {
+    fn a_topic_is_named_by_name_or_by_id_and_a_repeated_one_stays() {
         use ResponseError::{InvalidRequest, UnknownTopicId, UnknownTopicOrPartition};
         let name = |name| TopicName(StrBytes::from_static_str(name));
         let there = World::with_topics(&[("there", 1)]).partition("there").topic.0;
         for version in 1..BY_ID_SINCE {
             let names = vec![name("there"), name("missing"), name("there")];
             let request = DeleteTopicsRequest::default().with_topic_names(names);
-            let expected = [None, Some(UnknownTopicOrPartition), Some(InvalidRequest)];
+            let expected =
+                [Some(InvalidRequest), Some(UnknownTopicOrPartition), Some(InvalidRequest)];
             assert_eq!(judged(request, version), expected, "version {version}");
         }
         let topics = [
-            (Some(name("there")), Uuid::nil(), None),
+            (Some(name("there")), Uuid::nil(), Some(InvalidRequest)),
             (None, there, Some(InvalidRequest)), // the same again
             (Some(name("missing")), Uuid::nil(), Some(UnknownTopicOrPartition)),
             (None, Uuid::max(), Some(UnknownTopicId)),
@@ -164,5 +176,8 @@ mod tests {
         });
         let request = DeleteTopicsRequest::default().with_topics(asked.collect());
         assert_eq!(judged(request, 6), topics.map(|(_, _, expected)| expected));
+        let once = DeleteTopicState::default().with_topic_id(there);
+        let request = DeleteTopicsRequest::default().with_topics(vec![once]);
+        assert_eq!(judged(request, 6), [None]);
     }
 }
