@@ -134,11 +134,11 @@ fn a_batch_that_is_not_sound_gets_kafkas_error_and_nothing_is_stored() -> Result
     };
     let cases: Vec<(&str, Vec<u8>, ResponseError)> = vec![
         ("a flipped byte", flipped, ResponseError::CorruptMessage),
-        ("a cut batch", sound(2)[..70].to_vec(), ResponseError::CorruptMessage),
-        ("a length past the end", changed(LENGTH_AT, &[0x7f; 4]), ResponseError::CorruptMessage),
+        ("a cut batch", sound(2)[..70].to_vec(), ResponseError::InvalidRecord),
+        ("a length past the end", changed(LENGTH_AT, &[0x7f; 4]), ResponseError::InvalidRecord),
         ("a negative length", changed(LENGTH_AT, &[0xff; 4]), ResponseError::CorruptMessage),
-        ("magic 0", changed(MAGIC_AT, &[0]), ResponseError::UnsupportedForMessageFormat),
-        ("magic 1", changed(MAGIC_AT, &[1]), ResponseError::UnsupportedForMessageFormat),
+        ("magic 0", changed(MAGIC_AT, &[0]), ResponseError::InvalidRecord),
+        ("magic 1", changed(MAGIC_AT, &[1]), ResponseError::InvalidRecord),
         ("magic 3", changed(MAGIC_AT, &[3]), ResponseError::CorruptMessage),
         ("no such codec", with(2, |h| h.attributes = 7), ResponseError::UnsupportedCompressionType),
         ("a count too high", with(2, |h| h.record_count = 3), ResponseError::InvalidRecord),
