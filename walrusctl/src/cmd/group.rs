@@ -108,6 +108,10 @@ fn group_text(status: &GroupStatus) -> String {
     }
     text += "\n";
     text += &partitions_text(status);
+    let shown = u64::try_from(status.items.len()).unwrap_or(u64::MAX);
+    if group.partitions > shown {
+        text += &format!("{} partitions more were not looked at\n", group.partitions - shown);
+    }
     for lag in &status.items {
         for why in &lag.unknown {
             text += &format!("{}/{}: {why}\n", lag.topic, lag.partition);

@@ -1,17 +1,21 @@
 //! The groups that this node coordinates, with what they have to read: for lists, for one of them and
 //! for the scrape.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use walrus_admin::group::{
     self, Deletion, GroupList, GroupStatus, Member, PartitionLag, ReadState, Risk,
 };
-use walrus_groups::{Coordinator, Described};
+use walrus_groups::{Coordinator, Described, DescribedMember};
 use walrus_replication::backlog::{self, Backlog, Goes, Rate, State};
-use walrus_types::{NodeId, PartitionIndex};
+use walrus_types::{NodeId, Offset, PartitionIndex};
 
-use super::look::{self, Group, Place, Seen};
+use super::look::{self, Committed, Group, Place, Places, Seen};
 use crate::{broker::Broker, groups::Shard};
+
+/// Partitions of groups that one look at all groups looks at, or one at a group. Of a group that has
+/// more the others count as unknown.
+const PLACES_MAX: usize = 20_000;
 
 /// What the groups of this node have to read, of one moment; by name.
 pub type Board = Vec<GroupStatus>;
@@ -28,37 +32,60 @@ pub(super) async fn take(broker: &Arc<Broker>) -> Result<Board, String> {
     Ok(board)
 }
 
-/// All groups of these partitions of the topic of offsets.
+/// All groups of these partitions of the topic of offsets, with [`PLACES_MAX`] places together.
 pub(super) async fn groups_of(shards: &[Arc<Shard>]) -> Vec<Group> {
-    let mut groups = Vec::new();
+    let (mut groups, mut room) = (Vec::new(), PLACES_MAX);
     for shard in shards {
+        let some = shard.ask_now(|coordinator, _, _| all_of(coordinator, &mut room)).await;
         // Those that this node coordinates no more are told by the node that does.
-        groups.extend(
-            shard.ask_now(|coordinator, _, _| all_of(coordinator)).await.unwrap_or_default(),
-        );
+        groups.extend(some.unwrap_or_default());
     }
     groups
 }
 
-fn all_of(coordinator: &Coordinator) -> Vec<Group> {
+fn all_of(coordinator: &Coordinator, room: &mut usize) -> Vec<Group> {
     let names: Vec<String> = coordinator.list().map(|listed| listed.group).collect();
-    names.iter().filter_map(|name| group_of(coordinator, name)).collect()
+    names.iter().filter_map(|name| group_of(coordinator, name, room)).collect()
 }
 
-fn group_of(coordinator: &Coordinator, name: &str) -> Option<Group> {
+fn group_of(coordinator: &Coordinator, name: &str, room: &mut usize) -> Option<Group> {
     let described = coordinator.describe(name)?;
-    let mut places: BTreeMap<(String, i32), Place> = BTreeMap::new();
-    for (topic, partition, committed) in coordinator.offsets(name) {
-        let place = places.entry((topic.to_owned(), partition)).or_default();
-        place.committed = Some(committed.clone());
+    let offsets = coordinator.offsets(name).map(|(topic, partition, kept)| {
+        let committed = Committed { offset: Offset(kept.offset), at: kept.committed_at };
+        (topic, partition, committed)
+    });
+    let (places, left_out) = places_of(offsets, &described.members, room);
+    Some(Group { name: name.into(), described, places, left_out })
+}
+
+/// The places of a group, as many as there is room for, and how many there is none for; of those one
+/// that is committed and assigned counts twice.
+fn places_of<'a>(
+    offsets: impl Iterator<Item = (&'a str, i32, Committed)>,
+    members: &[DescribedMember],
+    room: &mut usize,
+) -> (Places, u64) {
+    let (mut places, mut left_out) = (Places::new(), 0);
+    let mut add = |topic: &str, partition: i32, change: &dyn Fn(&mut Place)| {
+        let key = (topic.to_owned(), partition);
+        if let Some(known) = places.get_mut(&key) {
+            change(known);
+        } else if *room > 0 {
+            *room -= 1;
+            change(places.entry(key).or_default());
+        } else {
+            left_out += 1;
+        }
+    };
+    for (topic, partition, committed) in offsets {
+        add(topic, partition, &|place| place.committed = Some(committed));
     }
-    for member in &described.members {
+    for member in members {
         for (topic, partition) in member.partitions() {
-            let place = places.entry((topic.as_ref().to_owned(), partition)).or_default();
-            place.member = Some(member.member.clone());
+            add(&topic, partition, &|place| place.member = Some(member.member.clone()));
         }
     }
-    Some(Group { name: name.into(), described, places })
+    (places, left_out)
 }
 
 /// A page of the groups that this node coordinates.
@@ -83,7 +110,8 @@ pub(super) async fn group_here(
     name: &str,
 ) -> Result<Option<GroupStatus>, String> {
     let shard = broker.groups.shard(broker, name).await.map_err(|why| why.to_string())?;
-    let group = shard.ask_now(|coordinator, _, _| group_of(coordinator, name)).await;
+    let mut room = PLACES_MAX;
+    let group = shard.ask_now(|coordinator, _, _| group_of(coordinator, name, &mut room)).await;
     let Some(group) = group.map_err(|why| why.to_string())? else { return Ok(None) };
     let groups = [group];
     let seen = look::look(broker, &groups).await;
@@ -96,7 +124,7 @@ fn status(me: NodeId, group: &Group, seen: &[Seen]) -> GroupStatus {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let items: Vec<PartitionLag> =
         group.places.iter().zip(seen).map(|(place, seen)| partition(place, seen)).collect();
-    let member = |member: &walrus_groups::DescribedMember| Member {
+    let member = |member: &DescribedMember| Member {
         member: member.member.clone(),
         instance: member.instance.clone(),
         client_id: member.client_id.clone(),
@@ -117,8 +145,11 @@ fn status(me: NodeId, group: &Group, seen: &[Seen]) -> GroupStatus {
         lost_records: 0,
         risk: None,
     };
+    let mut whole = whole.sum(&items);
+    whole.partitions += group.left_out;
+    whole.unknown += group.left_out;
     GroupStatus {
-        group: whole.sum(&items),
+        group: whole,
         protocol: protocol.clone(),
         generation: *generation,
         member_list: members.iter().map(member).collect(),
@@ -135,15 +166,15 @@ fn per_s(rate: Rate) -> f64 {
 
 fn partition(((topic, index), place): (&(String, i32), &Place), seen: &Seen) -> PartitionLag {
     let Seen { found, reads, backlog } = seen;
-    let committed = place.committed.as_ref();
+    let committed = place.committed;
     let mut lag = PartitionLag {
         topic: topic.clone(),
         partition: PartitionIndex(*index),
         leader: found.as_ref().ok().map(|found| found.leader),
         member: place.member.clone(),
         state: ReadState::Unknown,
-        committed: committed.map(|committed| walrus_types::Offset(committed.offset)),
-        committed_at_ms: committed.map(|committed| committed.committed_at),
+        committed: committed.map(|committed| committed.offset),
+        committed_at_ms: committed.map(|committed| committed.at),
         log_start: None,
         end: None,
         lag_records: None,
@@ -218,5 +249,44 @@ fn tell(lag: &mut PartitionLag, backlog: &Backlog) {
         let (topic, partition) = (lag.topic.clone(), lag.partition);
         let from = lag.committed.unwrap_or(*next);
         lag.risk = Some(Risk { topic, partition, in_ms: 0, from, setting: None });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use walrus_types::TimestampMs;
+
+    use super::*;
+
+    fn member(assignment: &'static [u8]) -> DescribedMember {
+        DescribedMember {
+            member: "m".into(),
+            instance: None,
+            client_id: "c".into(),
+            client_host: "/h".into(),
+            metadata: Bytes::new(),
+            assignment: Bytes::from_static(assignment),
+        }
+    }
+
+    #[test]
+    fn a_look_takes_as_many_places_as_there_is_room_for_and_counts_the_others() {
+        let committed = Committed { offset: Offset(7), at: TimestampMs(1) };
+        let offsets = || [("t", 0, committed), ("t", 1, committed)].into_iter();
+        // Partitions 1 and 2 of t.
+        let members = [member(b"\0\0\0\0\0\x01\0\x01t\0\0\0\x02\0\0\0\x01\0\0\0\x02")];
+        for (room, taken, left_out) in [(9, 3, 0), (3, 3, 0), (2, 2, 1), (0, 0, 4)] {
+            let mut left = room;
+            let (places, out) = places_of(offsets(), &members, &mut left);
+            assert_eq!((places.len(), out, left), (taken, left_out, room - taken), "room {room}");
+        }
+        let (places, _) = places_of(offsets(), &members, &mut 9);
+        let shown: Vec<_> =
+            places.values().map(|one| (one.committed, one.member.as_deref())).collect();
+        assert_eq!(
+            shown,
+            [(Some(committed), None), (Some(committed), Some("m")), (None, Some("m"))]
+        );
     }
 }

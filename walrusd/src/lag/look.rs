@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::join_all};
-use walrus_groups::{CommittedOffset, Described};
+use walrus_groups::Described;
 use walrus_metadata::{Metadata, Partition as Chain, Segment as Link};
 use walrus_replication::{
     backlog::{self, Backlog, Growth, Known, Outlook, Partition, Rate, Reader, Spot},
@@ -35,20 +35,31 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Group {
     pub(super) name: Arc<str>,
     pub(super) described: Described,
-    /// By topic and partition: what it committed, and who of it reads the partition.
-    pub(super) places: BTreeMap<(String, i32), Place>,
+    pub(super) places: Places,
+    /// So many partitions more it has, about, which a limit leaves out.
+    pub(super) left_out: u64,
 }
 
+/// By topic and partition: what a group committed, and who of it reads the partition.
+pub(super) type Places = BTreeMap<(String, i32), Place>;
+
 /// A partition that a group reads.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) committed: Option<CommittedOffset>,
+    pub(super) committed: Option<Committed>,
     pub(super) member: Option<String>,
+}
+
+/// What a group committed, without its client's words: those may be long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Committed {
+    pub(super) offset: Offset,
+    pub(super) at: TimestampMs,
 }
 
 impl Place {
     fn offset(&self) -> Option<Offset> {
-        self.committed.as_ref().map(|committed| Offset(committed.offset))
+        self.committed.map(|committed| committed.offset)
     }
 }
 

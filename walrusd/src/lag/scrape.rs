@@ -29,7 +29,13 @@ fn facts(board: &[GroupStatus]) -> LagFacts {
         let places = board.iter().flat_map(|one| one.items.iter().map(move |lag| (one, lag)));
         places.filter(|(_, lag)| lag.state != ReadState::Unknown)
     };
-    let left_out = all().count().saturating_sub(SCRAPED_MAX);
+    let over = all().count().saturating_sub(SCRAPED_MAX);
+    // What was not even looked at.
+    let unseen = |one: &GroupStatus| {
+        let seen = u64::try_from(one.items.len()).unwrap_or(u64::MAX);
+        one.group.partitions.saturating_sub(seen)
+    };
+    let unseen: u64 = board.iter().map(unseen).sum();
     let unknown = board.iter().map(|one| one.group.unknown).sum();
     let place = |(group, lag): (&GroupStatus, &PartitionLag)| PlaceLag {
         group: group.group.group.clone(),
@@ -44,7 +50,7 @@ fn facts(board: &[GroupStatus]) -> LagFacts {
     LagFacts {
         groups: u64::try_from(board.len()).unwrap_or(u64::MAX),
         places: all().take(SCRAPED_MAX).map(place).collect(),
-        left_out: u64::try_from(left_out).unwrap_or(u64::MAX),
+        left_out: u64::try_from(over).unwrap_or(u64::MAX).saturating_add(unseen),
         unknown,
     }
 }

@@ -110,7 +110,8 @@ pub enum Subject {
     Position,
     /// The controller asks a leader to roll.
     Order,
-    /// What a client of the text protocol wants, and another node can do.
+    /// What a client of the text protocol wants, and another node can do; and what nodes ask each
+    /// other about lag.
     Text,
     /// The controller asks for a copy of a sealed segment.
     Repair,
