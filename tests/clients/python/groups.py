@@ -30,7 +30,7 @@ LEAVE_S = 5
 #: Between two records that are written while a group changes.
 WRITE_EVERY_S = 0.02
 #: Stories that are told at the same time; most of each is waiting.
-AT_ONCE = 3
+AT_ONCE = 5
 
 bootstrap, prefix, commands = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 BASE = {"bootstrap.servers": bootstrap, "broker.address.family": "v4"}
