@@ -7,6 +7,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +16,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, RwLock, oneshot},
-    time::Instant,
+    time::{Instant, sleep},
 };
 use tracing::{debug, info, warn};
 use walrus_groups::{
@@ -23,7 +24,7 @@ use walrus_groups::{
 };
 use walrus_metadata::{Command, Prune};
 use walrus_replication::{Acks, RollReason};
-use walrus_types::Offset;
+use walrus_types::{Offset, UptimeMs};
 
 use super::{Unready, records};
 use crate::{
@@ -32,8 +33,6 @@ use crate::{
     partition::{AppendFailure, Partition, Receipt, registry::Unavailable},
 };
 
-/// The outcome of an append comes whenever it comes: what ends the wait is another leader.
-const OUTCOME_MAX: Duration = Duration::from_secs(86_400);
 /// How long nothing is done where nothing is due; what comes up meanwhile ends it.
 const REST_MAX: Duration = Duration::from_secs(3_600);
 /// Records of the state that go into one batch.
@@ -63,6 +62,42 @@ struct Core {
     receipts: VecDeque<(AppendId, Vec<Receipt>)>,
     /// The log's end when the state was last written anew in vain.
     tried_at: Offset,
+    /// What [`Shard::run`] waits for; `None` while it is about to look by itself.
+    rest: Option<Rest>,
+}
+
+/// What ends the rest of [`Shard::run`], beside the outcome that it waits for.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    /// It waits for no outcome, so an append does.
+    with_append: bool,
+    /// What is due before does.
+    until: Option<UptimeMs>,
+}
+
+/// An append and its outcome to come.
+type Pending = (AppendId, BoxFuture<'static, Option<Outcome>>);
+
+impl Core {
+    fn next_append(&mut self) -> Option<Pending> {
+        let (id, receipts) = self.receipts.pop_front()?;
+        Some((id, outcome_of(receipts).boxed()))
+    }
+
+    fn deadline(&self) -> Option<UptimeMs> {
+        self.coordinator.as_ref().and_then(Coordinator::deadline)
+    }
+
+    /// Whether what has just been carried out ends the rest of [`Shard::run`].
+    fn ends_rest(&self, appended: bool) -> bool {
+        let Some(rest) = self.rest else { return false };
+        let is_earlier = match (self.deadline(), rest.until) {
+            (Some(now), Some(before)) => now < before,
+            (now, None) => now.is_some(),
+            (None, Some(_)) => false,
+        };
+        self.coordinator.is_none() || is_earlier || (appended && rest.with_append)
+    }
 }
 
 /// An answer that is to come.
@@ -115,7 +150,8 @@ fn outcome(failure: &AppendFailure) -> Option<Outcome> {
 async fn outcome_of(receipts: Vec<Receipt>) -> Option<Outcome> {
     let mut all: Option<Outcome> = None;
     for receipt in receipts {
-        let one = match receipt.wait(Instant::now() + OUTCOME_MAX).await {
+        // It comes whenever it comes: what ends the wait is another leader.
+        let one = match receipt.outcome().await {
             Ok(_appended) => Outcome::Committed,
             Err(failure) => outcome(&failure)?,
         };
@@ -143,6 +179,7 @@ impl Shard {
                 next_waiter: 0,
                 receipts: VecDeque::new(),
                 tried_at: Offset::ZERO,
+                rest: None,
             }),
             work: Arc::default(),
         });
@@ -216,6 +253,7 @@ impl Shard {
     }
 
     fn carry_out(&self, core: &mut Core, out: Vec<Effect>) {
+        let mut appended = false;
         for effect in out {
             match effect {
                 Effect::Answer { waiter, answer } => {
@@ -225,12 +263,15 @@ impl Shard {
                     }
                 }
                 Effect::Append { id, records } => {
+                    appended = true;
                     core.receipts.push_back((id, self.append(&records)));
                 }
             }
         }
-        // A deadline may have come nearer, too.
-        self.work.notify_one();
+        if core.ends_rest(appended) {
+            core.rest = None;
+            self.work.notify_one();
+        }
     }
 
     fn append(&self, records: &[Record]) -> Vec<Receipt> {
@@ -278,13 +319,15 @@ impl Shard {
 
     /// Keeps the groups going until the shard resigns.
     pub(super) async fn run(&self, broker: &Arc<Broker>) {
-        let mut current: Option<(AppendId, BoxFuture<'static, Option<Outcome>>)> = None;
-        while !self.has_resigned() {
+        let mut current: Option<Pending> = None;
+        let mut alarm = pin!(sleep(REST_MAX));
+        while let Some(rest) = self.begin_rest(&mut current) {
             if self.partition.is_closed() {
                 return self.resign();
             }
-            if current.is_none() {
-                current = self.next_append();
+            // One that rings too early does no harm.
+            if alarm.is_elapsed() || alarm.deadline() > rest {
+                alarm.as_mut().reset(rest);
             }
             let pending = async {
                 match &mut current {
@@ -299,7 +342,7 @@ impl Shard {
                         return self.resign();
                     }
                 }
-                () = tokio::time::sleep(self.rest()) => self.tick(),
+                () = alarm.as_mut() => self.tick(),
                 () = self.work.notified() => {}
             }
             if current.is_none() && self.is_spent(broker) {
@@ -308,9 +351,19 @@ impl Shard {
         }
     }
 
-    fn next_append(&self) -> Option<(AppendId, BoxFuture<'static, Option<Outcome>>)> {
-        let (id, receipts) = self.core.lock().receipts.pop_front()?;
-        Some((id, outcome_of(receipts).boxed()))
+    /// Takes the next append where none is waited for, and says until when nothing is due. `None`
+    /// when the shard has resigned.
+    fn begin_rest(&self, current: &mut Option<Pending>) -> Option<Instant> {
+        let mut core = self.core.lock();
+        core.coordinator.as_ref()?;
+        if current.is_none() {
+            *current = core.next_append();
+        }
+        let until = core.deadline();
+        core.rest = Some(Rest { with_append: current.is_none(), until });
+        let now = self.clock.uptime();
+        let rest = until.map_or(REST_MAX, |at| Duration::from_millis(at.since(now)));
+        Some(Instant::now() + rest.min(REST_MAX))
     }
 
     /// Reports an outcome; false when there is none to report.
@@ -320,6 +373,7 @@ impl Shard {
             return false;
         };
         let settled = self.now(|core, at, out| {
+            core.rest = None;
             if let Some(coordinator) = &mut core.coordinator {
                 coordinator.appended(id, outcome, at, out);
             }
@@ -329,21 +383,13 @@ impl Shard {
 
     fn tick(&self) {
         self.now(|core, at, out| {
+            core.rest = None;
             if let Some(coordinator) = &mut core.coordinator
                 && coordinator.deadline().is_some_and(|deadline| deadline <= at.now)
             {
                 coordinator.tick(at, out);
             }
         });
-    }
-
-    /// Until when nothing is due.
-    fn rest(&self) -> Duration {
-        let core = self.core.lock();
-        let deadline = core.coordinator.as_ref().and_then(Coordinator::deadline);
-        let now = self.clock.uptime();
-        let rest = deadline.map_or(REST_MAX, |at| Duration::from_millis(at.since(now)));
-        rest.min(REST_MAX)
     }
 
     /// Whether the log holds so much more than the state that it should be written anew.
@@ -360,7 +406,9 @@ impl Shard {
     /// waits. A failure costs nothing but room: it is tried again after as many records.
     async fn write_anew(&self, broker: &Arc<Broker>) {
         let _closed = self.gate.write().await;
-        while let Some((id, outcome)) = self.next_append() {
+        loop {
+            let next = self.core.lock().next_append();
+            let Some((id, outcome)) = next else { break };
             if !self.settle(id, outcome.await) {
                 return self.resign();
             }

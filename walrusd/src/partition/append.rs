@@ -141,6 +141,15 @@ impl Receipt {
         }
     }
 
+    /// The outcome, whenever it comes.
+    ///
+    /// # Errors
+    /// [`AppendFailure`]; [`AppendFailure::Unknown`] when the partition is gone with those who
+    /// waited.
+    pub async fn outcome(self) -> Outcome {
+        self.0.await.unwrap_or(Err(AppendFailure::Unknown))
+    }
+
     /// Whether the append was refused before anything was stored.
     pub fn refused(mut self) -> bool {
         matches!(self.0.try_recv(), Ok(Err(_)))
