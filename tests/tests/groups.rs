@@ -155,15 +155,20 @@ fn commit(member: &Member, offset: i64) -> Result<Duration> {
 
 fn coordinator(cluster: &Cluster, through: i32, group: &str) -> Result<i32> {
     let mut client = RawClient::connect(cluster.node(through).client_address())?;
-    let key = StrBytes::from_string(group.to_owned());
     let until = Instant::now() + PATIENCE;
     loop {
-        let answer = client.ask(2, &FindCoordinatorRequest::default().with_key(key.clone()))?;
-        if answer.error_code == 0 {
-            return Ok(answer.node_id.0);
+        if let Some(node) = told_coordinator(&mut client, group)? {
+            return Ok(node);
         }
-        ensure!(Instant::now() < until, "no coordinator: {answer:?}");
+        ensure!(Instant::now() < until, "{group} has no coordinator");
     }
+}
+
+/// Whom one answer names; `None` when there is no coordinator.
+fn told_coordinator(client: &mut RawClient, group: &str) -> Result<Option<i32>> {
+    let key = StrBytes::from_string(group.to_owned());
+    let answer = client.ask(2, &FindCoordinatorRequest::default().with_key(key))?;
+    Ok((answer.error_code == 0).then_some(answer.node_id.0))
 }
 
 #[test]
@@ -226,6 +231,40 @@ fn a_coordinator_that_is_killed_costs_neither_a_commit_nor_a_rebalance() -> Resu
         cluster.node_mut(killed).restart()?;
         cluster.wait_until_all_are_shown()?;
     }
+    Ok(())
+}
+
+#[test]
+fn nobody_is_sent_back_to_a_coordinator_that_is_known_to_be_gone() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut cluster = Cluster::start(folder.path(), 3, &NodeSettings::default())?;
+    // The next one takes longest where the controller has to be followed first.
+    let controller = cluster.controller()?;
+    let mut found = None;
+    for number in 0..100 {
+        let group = format!("readers-{number}");
+        if coordinator(&cluster, controller, &group)? == controller {
+            found = Some(group);
+            break;
+        }
+    }
+    let group = found.context("the controller coordinates no group")?;
+    let other = *cluster.ids().iter().find(|id| **id != controller).context("another node")?;
+    let mut client = RawClient::connect(cluster.node(other).client_address())?;
+    ensure!(told_coordinator(&mut client, &group)? == Some(controller));
+    cluster.node_mut(controller).kill()?;
+    let (began, mut told) = (Instant::now(), Vec::new());
+    let next = loop {
+        match told_coordinator(&mut client, &group)? {
+            Some(node) if node != controller => break node,
+            before => told.push(before),
+        }
+        ensure!(began.elapsed() < PATIENCE, "nobody followed n{controller}");
+    };
+    println!("n{next} followed n{controller} after {:?} and {} answers", began.elapsed(), told.len());
+    // The other node may hear of the death a moment after us, and knows from then on.
+    let gone = told.iter().skip_while(|before| before.is_some());
+    ensure!(told.last().is_none_or(Option::is_none) && gone.clone().all(Option::is_none), "{told:?}");
     Ok(())
 }
 

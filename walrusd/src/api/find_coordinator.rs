@@ -8,6 +8,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use tokio::time::{Instant, timeout_at};
+use walrus_types::NodeId;
 use walrus_wire::kafka_protocol::{
     error::ResponseError,
     messages::{
@@ -17,9 +19,14 @@ use walrus_wire::kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Head, codes::Refusal};
+use super::{
+    Head,
+    codes::Refusal,
+    metadata::{LOST_LATELY, SETTLED_MAX},
+};
 use crate::{
     broker::{Broker, Endpoint},
+    groups::Unready,
     net::replies::Reply,
 };
 
@@ -38,11 +45,12 @@ pub async fn begin(
     let keys =
         if head.version >= BATCH_SINCE { request.coordinator_keys } else { vec![request.key] };
     let endpoints = broker.endpoints(reached);
+    let until = Instant::now() + SETTLED_MAX;
     let mut found = Vec::with_capacity(keys.len());
     for key in keys {
         let one = match refusal(request.key_type) {
             Some(refusal) => Err(refusal),
-            None => group(broker, &endpoints, &key).await,
+            None => group(broker, &endpoints, &key, until).await,
         };
         found.push((key, one));
     }
@@ -53,14 +61,35 @@ async fn group(
     broker: &Arc<Broker>,
     endpoints: &[Endpoint],
     group: &str,
+    until: Instant,
 ) -> Result<Endpoint, Refusal> {
-    let coordinator = broker.groups.coordinator(broker, group).await;
+    let coordinator = coordinator(broker, group, until).await;
     let coordinator = coordinator.map_err(|why| Refusal::from(&why))?;
     let known = endpoints.iter().find(|endpoint| Some(endpoint.id) == coordinator);
     known.cloned().ok_or_else(|| {
         let why = "the group's coordinator is being chosen";
         Refusal::new(ResponseError::CoordinatorNotAvailable, why)
     })
+}
+
+/// Who coordinates a group. When a coordinator's process ends its members ask at once for the next
+/// one, and who is sent back to the dead one asks again only after a second: as for leaders, the
+/// answer waits for a moment, and then there is none.
+async fn coordinator(
+    broker: &Arc<Broker>,
+    group: &str,
+    until: Instant,
+) -> Result<Option<NodeId>, Unready> {
+    let mut views = broker.raft.watch();
+    loop {
+        views.mark_unchanged();
+        let found = broker.groups.coordinator(broker, group).await?;
+        let lost = broker.leading().lost_within(LOST_LATELY);
+        let found = found.filter(|node| !lost.contains(node));
+        if found.is_some() || !matches!(timeout_at(until, views.changed()).await, Ok(Ok(()))) {
+            return Ok(found);
+        }
+    }
 }
 
 /// Why nobody coordinates things of this type; `None` for groups.
@@ -105,7 +134,6 @@ fn respond(
 
 #[cfg(test)]
 mod tests {
-    use walrus_types::NodeId;
     use walrus_wire::response;
 
     use super::*;

@@ -35,9 +35,9 @@ use crate::{
 };
 
 /// A node whose connection ended so lately is about to be fenced, or to be back.
-const LOST_LATELY: Duration = Duration::from_secs(1);
+pub(super) const LOST_LATELY: Duration = Duration::from_secs(1);
 /// How long an answer waits for the next leaders of what a node led that has just gone.
-const SETTLED_MAX: Duration = Duration::from_millis(50);
+pub(super) const SETTLED_MAX: Duration = Duration::from_millis(50);
 /// Versions 10 and 11 have the field, but Kafka refuses it in them: its first brokers with topic
 /// ids fell over it, and no client sends it.
 const BY_ID_SINCE: i16 = 12;
