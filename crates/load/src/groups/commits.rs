@@ -3,10 +3,10 @@
 //! A commit is an OffsetCommit of one partition by a client that is no member, which is what tools
 //! and clients with partitions of their own choosing send; that of a member takes the same way
 //! through a broker. At a rate a commit is due by the timetable of [`crate::pace`] and its latency
-//! counts from then on, whatever its consumer was waiting for. Afterwards every consumer asks for
-//! its offset, which must be the last one that was acknowledged.
+//! counts from then on, whatever its consumer was waiting for: the commit before, or the timer,
+//! which rings every millisecond. Afterwards every consumer asks for its offset, which must be the
+//! last one that was acknowledged.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -17,7 +17,6 @@ use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{GroupId, OffsetCommitRequest, OffsetFetchRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use serde::Serialize;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
@@ -98,14 +97,14 @@ pub struct CommitsReport {
     pub given_up: u64,
     /// Consumers whose offset was the last one acknowledged; it is an error if one is not.
     pub verified: usize,
-    /// How far the timetable was kept up with at worst: the client's share of the latency.
-    pub sender_late_max_us: u64,
+    /// How late a timer rang at worst: the client's share of the latency.
+    pub timer_late_max_us: u64,
     pub broker: Option<Cost>,
     pub broker_cpu_s_per_million: Option<f64>,
     pub client_cpu_s: f64,
 }
 
-/// Runs the workload on one thread, and a second one for the timetable.
+/// Runs the workload on one thread.
 pub fn run(cluster: &Cluster, settings: &CommitsSettings) -> Result<CommitsReport> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run_here(cluster, settings))
@@ -125,41 +124,42 @@ async fn run_here(cluster: &Cluster, settings: &CommitsSettings) -> Result<Commi
         consumers.push(consumer);
     }
     let start = Instant::now();
-    let (mut running, mut due) = (JoinSet::new(), Vec::new());
-    for mut consumer in consumers {
-        let (tell, timetable) = unbounded_channel();
-        due.push(tell);
-        let paced = settings.rate > 0;
+    let mut running = JoinSet::new();
+    for (number, mut consumer) in (0_u64..).zip(consumers) {
+        let timetable = Timetable { start, window, number, of: settings.consumers.into() };
+        let rate = settings.rate;
         running.spawn(async move {
-            let done = if paced {
-                consumer.run_paced(timetable, start, window).await
-            } else {
-                consumer.run_freely(start, window).await
+            let done = match rate {
+                0 => consumer.run_freely(timetable).await,
+                rate => consumer.run_paced(timetable, Pace::PerSecond(rate)).await,
             };
             done.map(|()| consumer)
         });
     }
-    let timetable = match settings.rate {
-        0 => None,
-        rate => Some(thread::spawn(move || keep_time(rate, &due, start, window))),
-    };
     let (broker, client_cpu_s) = measure(settings, start, window).await?;
     let mut consumers = Vec::new();
     while let Some(done) = running.join_next().await {
         consumers.push(done??);
     }
-    let late = timetable.map(|thread| thread.join().expect("it has nothing to panic about"));
     for consumer in &mut consumers {
         consumer.verify().await?;
     }
-    let cost = Measured { broker, client_cpu_s, late: late.unwrap_or_default() };
-    Ok(report(settings, window, consumers, cost))
+    Ok(report(settings, window, consumers, (broker, client_cpu_s)))
 }
 
-struct Measured {
-    broker: Option<Cost>,
-    client_cpu_s: f64,
-    late: Duration,
+/// When a consumer, one of several, commits.
+#[derive(Debug, Clone, Copy)]
+struct Timetable {
+    start: Instant,
+    window: Window,
+    number: u64,
+    of: u64,
+}
+
+impl Timetable {
+    fn now_ns(&self) -> u64 {
+        nanos(self.start.elapsed())
+    }
 }
 
 async fn measure(
@@ -179,17 +179,15 @@ fn report(
     settings: &CommitsSettings,
     window: Window,
     consumers: Vec<Consumer>,
-    cost: Measured,
+    (broker, client_cpu_s): (Option<Cost>, f64),
 ) -> CommitsReport {
     let verified = consumers.len();
     let mut all = Tally::default();
     for consumer in consumers {
         all.absorb(consumer.tally);
     }
-    let per_million = cost
-        .broker
-        .filter(|_| all.committed > 0)
-        .map(|broker| broker.cpu_s * 1e6 / as_f64(all.committed));
+    let per_million =
+        broker.filter(|_| all.committed > 0).map(|cost| cost.cpu_s * 1e6 / as_f64(all.committed));
     CommitsReport {
         settings: settings.clone(),
         seconds: window.seconds(),
@@ -199,35 +197,11 @@ fn report(
         repeated: all.repeated,
         given_up: all.given_up,
         verified,
-        sender_late_max_us: nanos(cost.late) / 1000,
-        broker: cost.broker,
+        timer_late_max_us: all.timer_late_ns / 1000,
+        broker,
         broker_cpu_s_per_million: per_million,
-        client_cpu_s: cost.client_cpu_s,
+        client_cpu_s,
     }
-}
-
-/// Tells each consumer in turn that a commit is due; how late it was at worst in the window.
-fn keep_time(rate: u64, due: &[UnboundedSender<u64>], start: Instant, window: Window) -> Duration {
-    let pace = Pace::PerSecond(rate);
-    let mut late_ns = 0;
-    for (index, consumer) in (0_u64..).zip(due.iter().cycle()) {
-        let due_ns = pace.due_ns(index).expect("a rate has due times");
-        if due_ns >= window.end_ns {
-            break;
-        }
-        let mut now_ns = nanos(start.elapsed());
-        if now_ns < due_ns {
-            thread::sleep(Duration::from_nanos(due_ns - now_ns));
-            now_ns = nanos(start.elapsed());
-        }
-        if window.contains(due_ns) {
-            late_ns = late_ns.max(now_ns - due_ns);
-        }
-        if consumer.send(due_ns).is_err() {
-            break; // It has failed, and its error is told by its task.
-        }
-    }
-    Duration::from_nanos(late_ns)
 }
 
 /// What consumers counted.
@@ -235,6 +209,7 @@ fn keep_time(rate: u64, due: &[UnboundedSender<u64>], start: Instant, window: Wi
 struct Tally {
     committed: u64,
     given_up: u64,
+    timer_late_ns: u64,
     repeated: Reasons,
     latencies: Latencies,
 }
@@ -252,6 +227,7 @@ impl Tally {
     fn absorb(&mut self, other: Self) {
         self.committed += other.committed;
         self.given_up += other.given_up;
+        self.timer_late_ns = self.timer_late_ns.max(other.timer_late_ns);
         self.latencies.absorb(&other.latencies);
         for (why, times) in other.repeated {
             *self.repeated.entry(why).or_default() += times;
@@ -287,31 +263,36 @@ impl Consumer {
         Self { finder, group, link: None, request, acked: 0, tally: Tally::default() }
     }
 
-    async fn run_freely(&mut self, start: Instant, window: Window) -> Result<()> {
+    async fn run_freely(&mut self, timetable: Timetable) -> Result<()> {
         loop {
-            let sent_ns = nanos(start.elapsed());
-            if sent_ns >= window.end_ns {
+            let sent_ns = timetable.now_ns();
+            if sent_ns >= timetable.window.end_ns {
                 return Ok(());
             }
             self.commit(self.acked + 1).await?;
-            self.tally.acked(window, sent_ns, nanos(start.elapsed()));
+            self.tally.acked(timetable.window, sent_ns, timetable.now_ns());
         }
     }
 
-    async fn run_paced(
-        &mut self,
-        mut timetable: UnboundedReceiver<u64>,
-        start: Instant,
-        window: Window,
-    ) -> Result<()> {
+    async fn run_paced(&mut self, timetable: Timetable, pace: Pace) -> Result<()> {
+        let Timetable { start, window, number, of } = timetable;
         let drained_ns = window.end_ns + nanos(DRAIN_MAX);
-        while let Some(due_ns) = timetable.recv().await {
-            if nanos(start.elapsed()) < drained_ns {
+        for index in (0..).map(|round| round * of + number) {
+            let due_ns = pace.due_ns(index).expect("a rate has due times");
+            if due_ns >= window.end_ns {
+                break;
+            }
+            if timetable.now_ns() < due_ns {
+                sleep_until((start + Duration::from_nanos(due_ns)).into()).await;
+                let late_ns = timetable.now_ns().saturating_sub(due_ns);
+                self.tally.timer_late_ns = self.tally.timer_late_ns.max(late_ns);
+            }
+            if timetable.now_ns() < drained_ns {
                 self.commit(self.acked + 1).await?;
             } else {
                 self.tally.given_up += 1;
             }
-            self.tally.acked(window, due_ns, nanos(start.elapsed()));
+            self.tally.acked(window, due_ns, timetable.now_ns());
         }
         Ok(())
     }

@@ -13,8 +13,9 @@ use super::member::{Beat, Member};
 use super::{Reasons, count};
 use crate::pace::nanos;
 
-/// Members that join at once: nobody starts thousands of clients in one instant.
-const JOINING_MAX: usize = 90;
+/// Members that join at once: nobody starts thousands of clients in one instant. A coordinator may
+/// keep each of them for seconds, for more of its group to come.
+const JOINING_MAX: usize = 900;
 /// Until all groups have all their members.
 const SETTLED_MAX: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
