@@ -427,7 +427,7 @@ def run(python, readme_path, examples, broker, folder, tally):
     try:
         checked(examples, released)
     except Skip as skip:
-        tally.say("examples", f"left out: {skip}")
+        tally.left_out("examples", skip)
         return
     bench = Bench(python, released, broker)
     for name, case in EXAMPLES.items():

@@ -46,6 +46,7 @@ stand_in()
 
 def pytest_runtest_logreport(report):
     with open(os.environ["SUITE_OUTCOMES"], "a", encoding="utf-8") as outcomes:
+        text = "\n".join([report.longreprtext or str(report.longrepr or ""), report.caplog])
         line = {"test": report.nodeid, "phase": report.when, "outcome": report.outcome,
-                "text": report.longreprtext or str(report.longrepr or "")}
+                "text": text}
         outcomes.write(json.dumps(line) + "\n")
