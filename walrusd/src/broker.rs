@@ -42,6 +42,7 @@ use crate::{
     replica::Replicas,
     text::Queues,
     topic_config::TopicConfig,
+    vitals,
 };
 
 /// Bytes on their way to consumers that all connections may hold together.
@@ -121,6 +122,8 @@ pub struct Broker {
     pub groups: Groups,
     /// How far groups are behind.
     pub lags: Lags,
+    /// What other nodes said of themselves.
+    pub vitals: vitals::Board,
     /// The text protocol's cursors.
     pub queues: Queues,
     /// What clients asked for that is not served.
@@ -204,6 +207,7 @@ impl Broker {
             sessions: Sessions::default(),
             groups: Groups::default(),
             lags: Lags::default(),
+            vitals: vitals::Board::default(),
             queues: Queues::default(),
             asked_in_vain: AskedInVain::default(),
             request_budget: Arc::new(Semaphore::new(request_bytes)),

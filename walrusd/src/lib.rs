@@ -42,5 +42,6 @@ pub mod server;
 pub mod shutdown;
 pub mod text;
 pub mod topic_config;
+pub mod vitals;
 
 pub use server::run;

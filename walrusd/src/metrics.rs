@@ -198,6 +198,18 @@ impl Metrics {
         self.0.text_commands[text_place(command)].fetch_add(1, Relaxed);
     }
 
+    /// Records and bytes that came in, bytes that went out, and requests since the node started;
+    /// connections that are open.
+    pub fn totals(&self) -> [u64; 5] {
+        let Counters { produced_records, produced_bytes, fetched_bytes, connections, .. } =
+            &*self.0;
+        let requests = self.0.requests.iter().map(|count| count.load(Relaxed)).sum();
+        let [records, bytes_in, bytes_out, connections] =
+            [produced_records, produced_bytes, fetched_bytes, connections]
+                .map(|count| count.load(Relaxed));
+        [records, bytes_in, bytes_out, requests, connections]
+    }
+
     /// Everything, as Prometheus reads it (OpenMetrics).
     pub fn render(&self, facts: NodeFacts, health: &Health) -> String {
         scrape::render(self, facts, health)

@@ -18,6 +18,7 @@ pub mod health;
 pub mod node;
 pub mod partition;
 pub mod raft;
+pub mod snapshot;
 pub mod unsafe_seal;
 
 pub use document::{API_VERSION, Document, Head, Kind};

@@ -32,6 +32,7 @@ use crate::{
     lag,
     partition::relay,
     peer::{PeerIdentity, Subject, node},
+    vitals,
 };
 
 /// How long another node may take for what is no PUT.
@@ -52,6 +53,8 @@ pub(crate) enum Errand {
     State { topic: TopicId },
     /// What the question that follows wants to know of lag: see [`lag::ask`](crate::lag::ask).
     Lag,
+    /// What the question that follows wants to know of the node: see [`vitals`](crate::vitals).
+    Vitals,
 }
 
 /// An answer.
@@ -144,6 +147,7 @@ async fn carry_out(broker: &Arc<Broker>, errand: Errand, payload: Bytes) -> (Ans
         Errand::Lag => {
             return (Answer::Done, lag::ask::answer(broker, &payload).await);
         }
+        Errand::Vitals => return (Answer::Done, vitals::answer(broker, &payload).await),
         Errand::Put { topic, .. }
         | Errand::Get { topic }
         | Errand::Settle { topic, .. }
@@ -178,7 +182,7 @@ async fn carry_out(broker: &Arc<Broker>, errand: Errand, payload: Bytes) -> (Ans
         Errand::Read { partition, from, bytes_max, .. } => {
             read(broker, topic, partition, (from, bytes_max)).await
         }
-        Errand::Lag => unreachable!("it was answered above"),
+        Errand::Lag | Errand::Vitals => unreachable!("they were answered above"),
         Errand::State { .. } => Ok((Answer::Done, state::of(broker, &view).into_bytes().into())),
     };
     done.unwrap_or_else(|why| {
@@ -265,6 +269,7 @@ mod tests {
             Errand::Read { topic, partition: 1, from: Offset(7), bytes_max: 1 },
             Errand::State { topic },
             Errand::Lag,
+            Errand::Vitals,
         ] {
             for payload in [&b""[..], b"payload\0\xff"] {
                 let joined = join(&errand, payload);

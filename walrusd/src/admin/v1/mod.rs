@@ -3,6 +3,8 @@
 //! | path | what |
 //! |---|---|
 //! | `GET /v1/self` | the node that answers, at any time |
+//! | `GET /v1/self/vitals` | what only that node knows of itself |
+//! | `GET /v1/snapshot` | the whole cluster at one moment, for consoles |
 //! | `GET /v1/cluster`, `/v1/cluster/health` | the cluster as this node's metadata has it, and what that comes to |
 //! | `POST /v1/cluster/bootstrap`, `/v1/cluster/join` | tells a node that waits what to form |
 //! | `GET /v1/nodes` | the nodes, and what each is needed for |
@@ -29,6 +31,7 @@ mod partitions;
 mod plan;
 mod raft;
 mod rollover;
+mod snapshot;
 mod unsafe_seal;
 
 use axum::{
@@ -41,8 +44,10 @@ pub use self::nodes::unregister;
 use super::routes::Sources;
 
 /// What there is, for whoever asks for something else.
-pub(super) const ROUTES: [&str; 17] = [
+pub(super) const ROUTES: [&str; 19] = [
     "GET /v1/self",
+    "GET /v1/self/vitals",
+    "GET /v1/snapshot",
     "GET /v1/cluster",
     "GET /v1/cluster/health",
     "POST /v1/cluster/bootstrap",
@@ -64,6 +69,8 @@ pub(super) const ROUTES: [&str; 17] = [
 pub(super) fn router() -> Router<Sources> {
     Router::new()
         .route("/v1/self", get(cluster::myself))
+        .route("/v1/self/vitals", get(snapshot::vitals))
+        .route("/v1/snapshot", get(snapshot::snapshot))
         .route("/v1/cluster", get(cluster::status))
         .route("/v1/cluster/health", get(cluster::health))
         .route("/v1/cluster/bootstrap", post(cluster::bootstrap))

@@ -14,7 +14,7 @@ use walrus_metadata::{Metadata, Partition, Segment, Topic};
 use walrus_types::{Epoch, NodeId, PartitionIndex, TimestampMs, TopicPartition};
 
 use super::answer::{Answer, Live, Told, broken_off, node_id, parameter, parameters};
-use crate::broker::Broker;
+use crate::vitals;
 
 /// Which partitions are asked for.
 #[derive(Debug, Default)]
@@ -137,13 +137,17 @@ pub(super) async fn chain(
     let metadata = broker.metadata();
     let topic = topic_of(&metadata, &name)?;
     let chain = partition_of(topic, index)?;
+    let id = TopicPartition { topic: topic.id, partition: index };
+    let end = match before {
+        None => vitals::open_at(&broker, chain.open().leader.node, id).await,
+        Some(_) => None,
+    };
     // From the end: of a long chain the newest part is what is asked for.
     let wanted: Vec<Segment<'_>> = chain
         .chain()
         .filter(|segment| before.is_none_or(|before| segment.key().epoch < Epoch(before)))
         .collect();
     let newest = wanted.len().saturating_sub(limit);
-    let id = TopicPartition { topic: topic.id, partition: index };
     Ok(Told(Chain {
         metadata_version: metadata.applied(),
         topic: topic.name.to_string(),
@@ -152,7 +156,7 @@ pub(super) async fn chain(
         log_start: chain.log_start(),
         segments: u64::try_from(chain.segments()).unwrap_or(u64::MAX),
         replicas_target: topic.replicas_target,
-        items: wanted[newest..].iter().map(|segment| link(&broker, id, *segment)).collect(),
+        items: wanted[newest..].iter().map(|segment| link(*segment, end)).collect(),
         losses: chain
             .losses()
             .iter()
@@ -161,7 +165,8 @@ pub(super) async fn chain(
     }))
 }
 
-fn link(broker: &Broker, id: TopicPartition, segment: Segment<'_>) -> partition::Segment {
+/// A link of the chain; what the leader of the open one says of it is taken if it is of that one.
+fn link(segment: Segment<'_>, open: Option<vitals::Open>) -> partition::Segment {
     let key = segment.key();
     let (bytes, max_timestamp, digest) = match segment {
         Segment::Sealed(_, sealed) => (
@@ -184,15 +189,12 @@ fn link(broker: &Broker, id: TopicPartition, segment: Segment<'_>) -> partition:
         digest,
     };
     if link.open
-        && let Some(led) = broker.partitions().loaded(id)
+        && let Some(open) = open.filter(|open| open.epoch == key.epoch)
     {
-        let (epoch, facts) = led.with_leader(|leader| (leader.epoch(), leader.facts()));
-        if epoch == key.epoch {
-            link.end = Some(led.commit_seen());
-            link.bytes = Some(facts.bytes);
-            let none = facts.max_timestamp == TimestampMs::NONE;
-            link.max_timestamp_ms = (!none).then_some(facts.max_timestamp);
-        }
+        link.end = Some(open.end);
+        link.bytes = Some(open.bytes);
+        let none = open.max_timestamp == TimestampMs::NONE;
+        link.max_timestamp_ms = (!none).then_some(open.max_timestamp);
     }
     link
 }

@@ -1,0 +1,189 @@
+//! The whole cluster at one moment, as a console shows it.
+//!
+//! What the metadata says is of one version, whoever answers. What only a node itself knows (its
+//! disk, its rates, which leases it can use) is asked of it, and carries how old it is; a node that
+//! does not answer is still in the list, with what it said last.
+
+use serde::{Deserialize, Serialize};
+use walrus_types::{Epoch, NodeId, Offset, PartitionIndex, TimestampMs};
+
+use crate::{cluster::Group, document::Kind, node::Node};
+
+/// `GET /v1/snapshot`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The cluster's id.
+    pub cluster: String,
+    /// Which node answers.
+    pub answered_by: NodeId,
+    /// How far that node's metadata is: the version of all that is not [`Vitals`].
+    pub metadata_version: u64,
+    /// When, by that node's clock.
+    pub at_ms: TimestampMs,
+    /// The metadata group.
+    pub group: Group,
+    /// All nodes that are known, by their ids.
+    pub nodes: Vec<NodeEntry>,
+    /// All topics, by their names.
+    pub topics: Vec<TopicEntry>,
+}
+
+impl Kind for Snapshot {
+    const KIND: &'static str = "Snapshot";
+}
+
+/// A node, as the metadata has it and as it sees itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeEntry {
+    /// As the metadata has it.
+    #[serde(flatten)]
+    pub node: Node,
+    /// What it said of itself last, if it ever did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vitals: Option<Vitals>,
+    /// How old that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vitals_age_ms: Option<u64>,
+    /// Why it says nothing now, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<String>,
+}
+
+/// What only a node itself knows: `GET /v1/self/vitals`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Vitals {
+    /// Its program's version.
+    pub version: String,
+    /// When it was asked, by its own clock.
+    pub at_ms: TimestampMs,
+    /// How long this life of it goes on.
+    pub uptime_ms: u64,
+    /// How far its metadata is: what it believes of leases is as old as that.
+    pub metadata_version: u64,
+    /// The metadata group as it sees it.
+    pub raft: RaftView,
+    /// The partitions that it leads and has loaded.
+    pub leases: LeaseView,
+    /// What it has done since it started.
+    pub traffic: Traffic,
+    /// Its write-ahead log.
+    pub wal: WalVitals,
+    /// The disk that holds its data.
+    pub disk: DiskVitals,
+    /// Memory that it holds, as the system counts it.
+    pub resident_bytes: u64,
+    /// Time that it has computed, of all threads.
+    pub cpu_ms: u64,
+}
+
+impl Kind for Vitals {
+    const KIND: &'static str = "Vitals";
+}
+
+/// The metadata group in the eyes of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaftView {
+    /// The term.
+    pub term: u64,
+    /// Who leads it, as far as this node knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<NodeId>,
+    /// The newest entry in its log.
+    pub last: u64,
+    /// The newest entry that it has applied.
+    pub applied: u64,
+}
+
+/// What a node makes of its leases.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LeaseView {
+    /// Partitions that it leads and serves.
+    pub loaded: u64,
+    /// How many of them are rolled right now.
+    pub rolling: u64,
+    /// How many of them it may not serve, because nobody extended its lease.
+    pub without_lease: u64,
+    /// How long ago the controller extended its leases.
+    pub silent_ms: u64,
+}
+
+/// Totals since a node started; rates are for whoever asks twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Records that producers sent.
+    pub records_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Bytes that consumers fetched.
+    pub bytes_out: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Connections that are open now.
+    pub connections: u64,
+}
+
+/// A write-ahead log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WalVitals {
+    /// The ring, in bytes.
+    pub ring_bytes: u64,
+    /// How much of it cannot be written over yet.
+    pub used_bytes: u64,
+    /// Flushes since the node started.
+    pub flushes: u64,
+    /// How long half of them took at most, in microseconds.
+    pub flush_p50_us: u64,
+    /// How long 99 of 100 of them took at most.
+    pub flush_p99_us: u64,
+    /// Batches that wait to be written to their segments, in bytes.
+    pub hot_tail_bytes: u64,
+    /// How many bytes may.
+    pub hot_tail_max_bytes: u64,
+}
+
+/// A disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DiskVitals {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What is free.
+    pub free_bytes: u64,
+}
+
+/// A topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicEntry {
+    /// Its name.
+    pub topic: String,
+    /// How many copies its segments are to have.
+    pub replicas_target: u8,
+    /// Its partitions, by their index.
+    pub partitions: Vec<PartitionEntry>,
+}
+
+/// A partition: its open segment, and how long the chain behind it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionEntry {
+    /// Which one.
+    pub partition: PartitionIndex,
+    /// The open segment's epoch, which is its number.
+    pub epoch: Epoch,
+    /// Its first offset.
+    pub base: Offset,
+    /// Who leads it.
+    pub leader: NodeId,
+    /// Whether that node serves, as the metadata has it.
+    pub leader_serves: bool,
+    /// Who stores it, in their order.
+    pub members: Vec<NodeId>,
+    /// How many of them must store a batch before it is committed.
+    pub write_quorum: u8,
+    /// First offset that may be read.
+    pub log_start: Offset,
+    /// Segments of the chain, the open one among them.
+    pub segments: u64,
+    /// Bytes of the sealed ones, of one copy of each.
+    pub sealed_bytes: u64,
+    /// Why the segment was opened.
+    pub reason: String,
+}

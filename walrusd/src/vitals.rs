@@ -1,0 +1,277 @@
+//! What only a node itself knows, and what the others said of themselves last.
+//!
+//! A console asks one node for the whole cluster. That node asks the others over the peer port,
+//! once for all that ask it within [`FRESH_MS`], and waits for [`PATIENCE`]; who has not answered by
+//! then is told with what it said last and how old that is, and its answer is taken when it comes.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{FutureExt as _, future::join_all};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use walrus_admin::snapshot::{DiskVitals, LeaseView, RaftView, Traffic, Vitals, WalVitals};
+use walrus_types::{Epoch, NodeId, Offset, TimestampMs, TopicPartition, UptimeMs};
+
+use crate::{
+    broker::Broker,
+    facts,
+    process::ProcessFacts,
+    text::elsewhere::{self, Answer, Errand},
+};
+
+/// What was said so short a time ago is not asked for again.
+const FRESH_MS: u64 = 700;
+/// How long whoever asks for a snapshot waits for nodes that are slow.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// A node that answers no sooner does not answer.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// How long whoever asks for a chain waits for the end of its open segment.
+const END_MAX: Duration = Duration::from_millis(500);
+
+/// What a node is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Question {
+    /// Itself: the answer is [`Vitals`] as JSON.
+    Vitals,
+    /// How far a partition's open segment is that it leads: the answer is an [`Option`] of [`Open`].
+    Open(TopicPartition),
+}
+
+/// How far an open segment is, as its leader knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// Which segment.
+    pub epoch: Epoch,
+    /// Where what is committed ends.
+    pub end: Offset,
+    /// What its batches take.
+    pub bytes: u64,
+    /// The greatest timestamp in it.
+    pub max_timestamp: TimestampMs,
+}
+
+/// What the others said of themselves. One entry for each node of the metadata.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<BTreeMap<NodeId, Heard>>);
+
+/// What one of them said last.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    /// Its words, and when they came.
+    pub said: Option<(Arc<Vitals>, UptimeMs)>,
+    /// Why it said nothing when it was asked last, if it did not.
+    pub silent: Option<String>,
+    /// When it was asked last.
+    asked_at: Option<UptimeMs>,
+}
+
+impl Board {
+    /// What a node said.
+    pub fn of(&self, node: NodeId) -> Heard {
+        self.0.lock().get(&node).cloned().unwrap_or_default()
+    }
+
+    /// Whether a node is to be asked now. If so it counts as asked.
+    fn is_due(&self, node: NodeId, now: UptimeMs) -> bool {
+        let mut all = self.0.lock();
+        let heard = all.entry(node).or_default();
+        let is_due = heard.asked_at.is_none_or(|at| now.since(at) >= FRESH_MS);
+        if is_due {
+            heard.asked_at = Some(now);
+        }
+        is_due
+    }
+
+    fn heard(&self, node: NodeId, said: Result<Vitals, String>, now: UptimeMs) {
+        let mut all = self.0.lock();
+        let heard = all.entry(node).or_default();
+        match said {
+            Ok(vitals) => (heard.said, heard.silent) = (Some((Arc::new(vitals), now)), None),
+            Err(why) => heard.silent = Some(why),
+        }
+    }
+
+    fn keep_only(&self, nodes: &[NodeId]) {
+        self.0.lock().retain(|node, _| nodes.contains(node));
+    }
+}
+
+/// Brings the board up to date, as far as the nodes answer in time.
+pub async fn gather(broker: &Arc<Broker>) {
+    let metadata = broker.metadata();
+    let nodes: Vec<NodeId> = metadata.nodes().iter().map(|(id, _)| *id).collect();
+    broker.vitals.keep_only(&nodes);
+    let others = metadata.nodes().iter().filter(|(id, node)| {
+        **id != broker.identity.node && node.state != walrus_metadata::NodeState::Removed
+    });
+    let now = broker.clock.uptime();
+    let due: Vec<NodeId> =
+        others.map(|(id, _)| *id).filter(|id| broker.vitals.is_due(*id, now)).collect();
+    let mut asking = Vec::with_capacity(due.len());
+    for node in due {
+        let broker = Arc::clone(broker);
+        // It goes on when whoever asked waits no more.
+        asking.push(tokio::spawn(async move {
+            let said = ask(&broker, node, Question::Vitals, ANSWER_MAX).await;
+            broker.vitals.heard(node, said, broker.clock.uptime());
+        }));
+    }
+    drop(tokio::time::timeout(PATIENCE, join_all(asking)).await);
+}
+
+/// How far the open segment of a partition is, as `leader` knows; `None` when it does not say so in
+/// time, or has nothing of it loaded. Nothing is loaded for the question.
+pub async fn open_at(broker: &Broker, leader: NodeId, id: TopicPartition) -> Option<Open> {
+    if leader == broker.identity.node {
+        return open_here(broker, id);
+    }
+    ask(broker, leader, Question::Open(id), END_MAX).await.ok().flatten()
+}
+
+fn open_here(broker: &Broker, id: TopicPartition) -> Option<Open> {
+    let led = broker.partitions().loaded(id)?;
+    let (epoch, facts) = led.with_leader(|leader| (leader.epoch(), leader.facts()));
+    let (bytes, max_timestamp) = (facts.bytes, facts.max_timestamp);
+    Some(Open { epoch, end: led.commit_seen(), bytes, max_timestamp })
+}
+
+async fn ask<T: DeserializeOwned>(
+    broker: &Broker,
+    node: NodeId,
+    question: Question,
+    patience: Duration,
+) -> Result<T, String> {
+    let question = serde_json::to_vec(&question).expect("plain data");
+    let asked = elsewhere::ask(broker, node, &Errand::Vitals, &question, patience).boxed().await;
+    match asked.map_err(|why| why.to_string())? {
+        (Answer::Done, said) => serde_json::from_slice(&said).map_err(|why| why.to_string()),
+        (other, _) => Err(format!("it answered to something else: {other:?}")),
+    }
+}
+
+/// This node, now. Asks the file system for its free space: not on a thread that serves clients.
+pub fn of_self(broker: &Broker) -> Vitals {
+    let now = broker.clock.uptime();
+    let metadata = broker.metadata();
+    let stats = broker.store.stats();
+    let group = broker.raft.group();
+    let metrics = broker.raft.metrics();
+    let number = |value: &serde_json::Value| value.as_u64().unwrap_or(0);
+    let leader = group.leader().and_then(|leader| {
+        group.members().into_iter().find(|member| member.id == leader).map(|one| one.peer.node)
+    });
+    let ProcessFacts { resident_bytes, cpu_seconds, .. } = ProcessFacts::read();
+    let space = facts::space(broker);
+    Vitals {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at_ms: broker.clock.now(),
+        uptime_ms: now.0,
+        metadata_version: metadata.applied(),
+        raft: RaftView {
+            term: number(&metrics["current_term"]),
+            leader,
+            last: number(&metrics["last_log_index"]),
+            applied: metadata.applied(),
+        },
+        leases: leases(broker, now),
+        traffic: traffic(broker),
+        wal: WalVitals {
+            ring_bytes: stats.wal.ring_bytes,
+            used_bytes: stats.wal.ring_used_bytes,
+            flushes: stats.wal.groups,
+            flush_p50_us: stats.wal.flush.quantile_us(0.5),
+            flush_p99_us: stats.wal.flush.quantile_us(0.99),
+            hot_tail_bytes: stats.unwritten_bytes,
+            hot_tail_max_bytes: broker.config.storage.hot_tail_bytes,
+        },
+        disk: DiskVitals {
+            total_bytes: space.map_or(0, |space| space.total_bytes),
+            free_bytes: space.map_or(0, |space| space.free_bytes),
+        },
+        resident_bytes: resident_bytes.unwrap_or(0),
+        cpu_ms: cpu_seconds.map_or(0, milliseconds),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "2^64 ms are longer than any process lives")]
+#[expect(clippy::cast_sign_loss, reason = "time that was computed is not below zero")]
+fn milliseconds(seconds: f64) -> u64 {
+    (seconds * 1000.0) as u64
+}
+
+fn leases(broker: &Broker, now: UptimeMs) -> LeaseView {
+    let mut view = LeaseView { silent_ms: broker.lease.silent_ms(now), ..LeaseView::default() };
+    for partition in broker.partitions().all() {
+        view.loaded += 1;
+        view.rolling += u64::from(partition.is_rolling());
+        view.without_lease += u64::from(partition.check_lease().is_err());
+    }
+    view
+}
+
+/// Answers another node; with nothing if it asks for what is not known here.
+pub async fn answer(broker: &Arc<Broker>, question: &[u8]) -> Bytes {
+    let told = match serde_json::from_slice(question) {
+        Ok(Question::Vitals) => {
+            let broker = Arc::clone(broker);
+            let look = tokio::task::spawn_blocking(move || of_self(&broker)).await;
+            look.ok().and_then(|vitals| serde_json::to_vec(&vitals).ok())
+        }
+        Ok(Question::Open(id)) => serde_json::to_vec(&open_here(broker, id)).ok(),
+        Err(_of_a_later_version) => None,
+    };
+    told.unwrap_or_default().into()
+}
+
+fn traffic(broker: &Broker) -> Traffic {
+    let [records_in, bytes_in, bytes_out, requests, connections] = broker.metrics.totals();
+    Traffic { records_in, bytes_in, bytes_out, requests, connections }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_asked_once_for_all_who_ask_at_the_same_time() {
+        let board = Board::default();
+        let (one, now) = (NodeId(1), UptimeMs(5_000));
+        assert!(board.is_due(one, now));
+        assert!(!board.is_due(one, UptimeMs(now.0 + FRESH_MS - 1)));
+        assert!(board.is_due(one, UptimeMs(now.0 + FRESH_MS)));
+    }
+
+    #[test]
+    fn what_a_node_said_stays_when_it_is_silent() {
+        let board = Board::default();
+        let node = NodeId(2);
+        board.heard(node, Err("refused".into()), UptimeMs(1));
+        assert!(board.of(node).said.is_none());
+        board.heard(node, Ok(vitals()), UptimeMs(2));
+        assert_eq!(board.of(node).silent, None);
+        board.heard(node, Err("gone".into()), UptimeMs(3));
+        let heard = board.of(node);
+        assert_eq!(heard.said.map(|(_, at)| at), Some(UptimeMs(2)));
+        assert_eq!(heard.silent.as_deref(), Some("gone"));
+        board.keep_only(&[]);
+        assert!(board.of(node).silent.is_none());
+    }
+
+    fn vitals() -> Vitals {
+        Vitals {
+            version: "0".into(),
+            at_ms: walrus_types::TimestampMs(0),
+            uptime_ms: 1,
+            metadata_version: 1,
+            raft: RaftView { term: 1, leader: None, last: 1, applied: 1 },
+            leases: LeaseView::default(),
+            traffic: Traffic::default(),
+            wal: WalVitals::default(),
+            disk: DiskVitals::default(),
+            resident_bytes: 1,
+            cpu_ms: 1,
+        }
+    }
+}
