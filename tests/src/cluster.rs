@@ -92,6 +92,19 @@ impl Cluster {
         Self::begin(folder, places.collect(), |_| settings.clone())
     }
 
+    /// As [`Cluster::start`], at addresses that somebody knows already.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_at(
+        folder: &Path,
+        addresses: Vec<Addresses>,
+        settings: &NodeSettings,
+    ) -> Result<Self> {
+        let places = addresses.into_iter().map(|addresses| (None, addresses));
+        Self::begin(folder, places.collect(), |_| settings.clone())
+    }
+
     /// As [`Cluster::start`], with settings for each by its number.
     ///
     /// # Errors

@@ -1,0 +1,260 @@
+//! The console in a terminal: on three nodes under load, and how it leaves the terminal behind.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use walrus_tests::{
+    Addresses, Cluster, NodeSettings, folder,
+    load::{Load, PARTITIONS},
+    program,
+    terminal::{Left, Terminal},
+};
+
+const TOPIC: &str = "orders";
+/// Every column has room here.
+const LARGE: (u16, u16) = (200, 60);
+/// From the end of a leader to its partition's next segment on the screen.
+const SEAL_MAX: Duration = Duration::from_secs(2);
+/// From the end of a terminal to that of the program in it.
+const HANG_UP_MAX: Duration = Duration::from_secs(1);
+
+fn console() -> Result<PathBuf> {
+    program("walrus-tui")
+}
+
+fn words(given: &[&str]) -> Vec<String> {
+    given.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// What any node tells of the whole cluster.
+fn snapshot(cluster: &Cluster) -> Result<Value> {
+    document(cluster, "/v1/snapshot")
+}
+
+fn document(cluster: &Cluster, path: &str) -> Result<Value> {
+    let running = cluster.ids().into_iter().find(|id| cluster.node(*id).is_running());
+    let node = cluster.node(running.context("no node runs")?);
+    let (status, body) = node.admin_get(path)?;
+    ensure!(status == 200, "{path}: {status} {body}");
+    Ok(serde_json::from_str(&body)?)
+}
+
+/// The words of the row of a table that begins with one.
+fn row<'a>(shows: &'a str, first: &str) -> Vec<&'a str> {
+    let rows = shows.lines().map(|line| line.split([' ', '│']).filter(|word| !word.is_empty()));
+    let rows = rows.map(Iterator::collect::<Vec<_>>);
+    rows.into_iter().find(|words| words.first() == Some(&first)).unwrap_or_default()
+}
+
+/// Waits until what is shown is what the nodes tell: both change, so both are looked at anew.
+fn until_same(
+    terminal: &Terminal,
+    what: &str,
+    cluster: &Cluster,
+    is_same: impl Fn(&str, &Value) -> bool,
+) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let told = snapshot(cluster)?;
+        let shows = terminal.shows();
+        if is_same(&shows, &told) {
+            return Ok(());
+        }
+        let waited = began.elapsed();
+        ensure!(waited < Duration::from_secs(10), "{what} is not as told:\n{shows}\n{told:#}");
+    }
+}
+
+/// Each node: its state, its part in the metadata group, its leases, its address.
+fn nodes_are_as_told(shows: &str, told: &Value) -> bool {
+    let leads = |node: &Value| told["group"]["leader"] == node["node"];
+    told["nodes"].as_array().is_some_and(|nodes| {
+        nodes.iter().all(|node| {
+            let row = row(shows, &format!("n{}", node["node"]));
+            let state = node["state"].as_str().unwrap_or_default();
+            let raft = if leads(node) { "LEADER" } else { "follows" };
+            let leases = node["holding"]["leads"].to_string();
+            let address = node["addresses"]["client"].as_str().unwrap_or_default();
+            [state, raft, &leases, address].iter().all(|cell| row.contains(cell))
+        })
+    })
+}
+
+/// Each partition of the topic: its leader, epoch, number of segments and first offset.
+fn partitions_are_as_told(shows: &str, told: &Value) -> bool {
+    let topics = told["topics"].as_array().into_iter().flatten();
+    let of_topic: Vec<&Value> = topics
+        .filter(|topic| topic["topic"] == TOPIC)
+        .flat_map(|topic| topic["partitions"].as_array().into_iter().flatten())
+        .collect();
+    of_topic.len() == PARTITIONS
+        && of_topic.iter().all(|partition| {
+            let row =
+                row(&together(shows), &format!("{TOPIC}/{}", partition["partition"])).join(" ");
+            let leader = format!("n{}", partition["leader"]);
+            let expected = format!(
+                "{leader} {} {} {}",
+                partition["epoch"], partition["segments"], partition["base"]
+            );
+            row.contains(&expected)
+        })
+}
+
+/// Numbers whose thousands stand apart, in one word.
+fn together(shows: &str) -> String {
+    let mut out = String::with_capacity(shows.len());
+    let all: Vec<char> = shows.chars().collect();
+    for (at, c) in all.iter().enumerate() {
+        let digit = |at: usize| all.get(at).is_some_and(char::is_ascii_digit);
+        let three = (1..4).all(|more| digit(at + more)) && !digit(at + 4);
+        let is_apart = *c == ' ' && at > 0 && digit(at - 1) && three;
+        if !is_apart {
+            out.push(*c);
+        }
+    }
+    out
+}
+
+/// The row of a segment.
+fn segment(shows: &str, epoch: &Value) -> String {
+    let rows = shows.lines().map(|line| line.replace('│', " "));
+    let rows = rows.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let begins = [format!("{epoch} open "), format!("{epoch} sealed ")];
+    rows.into_iter().find(|row| begins.iter().any(|one| row.starts_with(one))).unwrap_or_default()
+}
+
+/// Each segment of a chain: its number, leader, first offset and, where it is sealed, its end.
+fn chain_is_as_told(shows: &str, chain: &Value) -> bool {
+    let shows = together(shows);
+    let links = chain["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    !links.is_empty()
+        && links.iter().all(|link| {
+            let row = segment(&shows, &link["epoch"]);
+            let (leader, base) = (format!("n{}", link["leader"]), &link["base"]);
+            let (state, end) = match link["open"] == true {
+                true => ("open", String::new()),
+                false => ("sealed", format!(" {} ", link["end"])),
+            };
+            row.contains(state)
+                && row.contains(&format!("{leader} {base}{end}"))
+                && row.contains(link["reason"].as_str().unwrap_or("?"))
+        })
+}
+
+#[test]
+fn a_console_shows_what_three_nodes_do_and_what_becomes_of_a_leader_that_is_killed() -> Result<()> {
+    let folder = folder()?;
+    let addresses = Addresses::free(3)?;
+    let endpoints = addresses.iter().flat_map(|at| ["--endpoint".to_owned(), at.admin.to_string()]);
+    let mut terminal = Terminal::start(&console()?, &endpoints.collect::<Vec<_>>(), LARGE)?;
+    terminal.until("that no node answers", |shows| shows.contains("No node answers."))?;
+
+    let mut cluster = Cluster::start_at(folder.path(), addresses, &NodeSettings::default())?;
+    let load = Load::start(&cluster, TOPIC, 3)?;
+    load.until_more(1_000)?;
+    terminal.until("three nodes", |shows| shows.contains("LIVE") && shows.contains("3/3 nodes"))?;
+    until_same(&terminal, "the overview", &cluster, nodes_are_as_told)?;
+    terminal
+        .until("what comes in", |shows| shows.contains("records") && !shows.contains(" 0/s"))?;
+
+    terminal.types("4")?;
+    terminal.until("leases", |shows| shows.contains("Every partition"))?;
+    until_same(&terminal, "leases", &cluster, partitions_are_as_told)?;
+    terminal.types("3")?;
+    terminal.until("topics", |shows| !shows.contains("Every partition"))?;
+    until_same(&terminal, "topics", &cluster, partitions_are_as_told)?;
+
+    // A chain, and the end of who leads it.
+    terminal.types(&format!("/{TOPIC}/0\r\r"))?;
+    let path = format!("/v1/topics/{TOPIC}/partitions/0/segments");
+    terminal.until("a chain", |shows| shows.contains("must have a batch"))?;
+    let before = document(&cluster, &path)?;
+    terminal.until("the chain as told", |shows| chain_is_as_told(shows, &before))?;
+    let leader = cluster.leader(1, TOPIC, 0)?;
+    let began = Instant::now();
+    cluster.node_mut(leader).kill()?;
+    terminal.until("the next segment", |shows| {
+        let next = before["segments"].as_u64().unwrap_or(0) + 1;
+        segment(shows, &next.into()).contains("open") && shows.contains("failover")
+    })?;
+    let took = began.elapsed();
+    ensure!(took <= SEAL_MAX, "the seal was shown after {took:?}");
+    let after = document(&cluster, &path)?;
+    terminal.until("the chain after the kill", |shows| chain_is_as_told(shows, &after))?;
+
+    // What the dead node said last is shown with its age.
+    terminal.types("1")?;
+    terminal.until("a node that is gone, with its age", |shows| {
+        let row = row(shows, &format!("n{leader}"));
+        let age = row.len().checked_sub(2).and_then(|at| row[at].parse::<f64>().ok());
+        row.contains(&"fenced") && age.is_some_and(|seconds| seconds > 1.0)
+    })?;
+    until_same(&terminal, "the overview without a node", &cluster, nodes_are_as_told)?;
+
+    for size in [(80, 24), (40, 10), (1, 1), (300, 100), (120, 40)] {
+        terminal.resize(size)?;
+    }
+    terminal.until("itself at another size", |shows| {
+        shows.lines().count() == 40 && shows.contains("quit")
+    })?;
+    terminal.types("\x03")?;
+    let (status, _) = terminal.ended()?;
+    ensure!(status.success(), "it ended with {status}");
+    assert_eq!(terminal.left()?, Left::AS_BEFORE);
+    load.stop()?;
+    Ok(())
+}
+
+#[test]
+fn however_it_ends_the_terminal_is_as_before() -> Result<()> {
+    // What is asked of it, and with which status it ends.
+    let cases: [(&str, &[&str], i32); 5] = [
+        ("quit", &["--demo"], 0),
+        ("TERM", &["--demo"], 128 + 15),
+        ("HUP", &["--demo"], 128 + 1),
+        ("QUIT", &["--demo"], 128 + 3),
+        ("panic", &["--demo", "--test-panic"], 101),
+    ];
+    for (how, arguments, expected) in cases {
+        let mut terminal = Terminal::start(&console()?, &words(arguments), (80, 24))?;
+        if how != "panic" {
+            terminal.until("a cluster", |shows| shows.contains("3/3 nodes"))?;
+            ensure!(terminal.stands()? != Left::AS_BEFORE, "it took the terminal over");
+        }
+        match how {
+            "quit" => terminal.types("\x03")?,
+            "panic" => {}
+            signal => terminal.signal(signal)?,
+        }
+        let (status, _) = terminal.ended()?;
+        assert_eq!(status.code(), Some(expected), "{how}: {status}");
+        assert_eq!(terminal.left()?, Left::AS_BEFORE, "{how}");
+        if how == "panic" {
+            terminal.until("why", |shows| shows.contains("as asked for"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn it_ends_with_its_terminal() -> Result<()> {
+    let mut terminal = Terminal::start(&console()?, &words(&["--demo"]), (80, 24))?;
+    terminal.until("a cluster", |shows| shows.contains("3/3 nodes"))?;
+    terminal.hang_up();
+    let (_, took) = terminal.ended()?;
+    ensure!(took <= HANG_UP_MAX, "it was there {took:?} longer than its terminal");
+    Ok(())
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_do_instead() -> Result<()> {
+    let asked = std::process::Command::new(console()?).arg("--demo").output()?;
+    assert_eq!(asked.status.code(), Some(2));
+    let said = String::from_utf8(asked.stderr)?;
+    ensure!(said.contains("--once"), "{said}");
+    Ok(())
+}

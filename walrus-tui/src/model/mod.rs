@@ -1,0 +1,219 @@
+//! What the console knows of the cluster: the newest snapshot, how it came to be, and what changed.
+//!
+//! Pure: snapshots and times go in, facts come out. Times are the console's own, in milliseconds
+//! since it started, so a clock that jumps changes nothing.
+
+pub mod change;
+pub mod heard;
+pub mod rates;
+pub mod series;
+pub mod verdict;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use walrus_admin::{
+    partition::Chain,
+    snapshot::{PartitionEntry, Snapshot, TopicEntry},
+};
+use walrus_types::{NodeId, PartitionIndex, TimestampMs, UptimeMs};
+
+use self::{change::Change, heard::Heard, rates::Rates, series::Series};
+
+/// Changes that are kept; the oldest go.
+pub const CHANGES_MAX: usize = 2_000;
+/// A snapshot that is older than this is shown as stale.
+pub const STALE_MS: u64 = 5_000;
+/// How long rates are kept, one a second: half an hour.
+pub const SERIES_MAX: usize = 1_800;
+
+/// A partition, by what people call it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartitionName {
+    /// Its topic.
+    pub topic: String,
+    /// Its index.
+    pub partition: PartitionIndex,
+}
+
+impl std::fmt::Display for PartitionName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+/// How the console stands to the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// Nobody has answered yet.
+    Connecting,
+    /// The last question was answered.
+    Live,
+    /// The last questions were not.
+    Lost {
+        /// What the last one came to.
+        why: String,
+        /// How many were not.
+        tries: u32,
+        /// When the next one is asked.
+        next_at: UptimeMs,
+    },
+}
+
+/// A chain that is looked at.
+#[derive(Debug, Clone)]
+pub struct ChainSeen {
+    /// Of which partition.
+    pub name: PartitionName,
+    /// The newest part of it, and when it came.
+    pub newest: Option<(Arc<Chain>, UptimeMs)>,
+    /// Why there was none when it was asked for last, if so.
+    pub failed: Option<String>,
+}
+
+impl ChainSeen {
+    /// What is known of it.
+    #[must_use]
+    pub fn chain(&self) -> Option<&Chain> {
+        self.newest.as_ref().map(|(chain, _)| &**chain)
+    }
+}
+
+/// All that the console knows.
+#[derive(Debug)]
+pub struct Model {
+    /// How it stands to the cluster.
+    pub link: Link,
+    /// The newest snapshot and when it came.
+    pub newest: Option<(Arc<Snapshot>, UptimeMs)>,
+    /// What nodes said of themselves last.
+    pub heard: Heard,
+    /// What nodes do each second, by the last two snapshots.
+    pub rates: Rates,
+    /// Bytes that came in and went out each second, of all nodes.
+    pub bytes_in: Series,
+    /// See [`Model::bytes_in`].
+    pub bytes_out: Series,
+    /// What changed, the newest last.
+    pub changes: VecDeque<Change>,
+    /// The chain that is looked at.
+    pub chain: Option<ChainSeen>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            link: Link::Connecting,
+            newest: None,
+            heard: Heard::default(),
+            rates: Rates::default(),
+            bytes_in: Series::new(SERIES_MAX),
+            bytes_out: Series::new(SERIES_MAX),
+            changes: VecDeque::new(),
+            chain: None,
+        }
+    }
+}
+
+impl Model {
+    /// A snapshot came. One that is older than what is known, from a node that is behind, is of
+    /// use for nothing but that somebody answers.
+    pub fn snapshot(&mut self, mut snapshot: Arc<Snapshot>, now: UptimeMs) {
+        self.link = Link::Live;
+        if let Some((before, _)) = &self.newest {
+            let is_same_cluster = before.cluster == snapshot.cluster;
+            if is_same_cluster && before.metadata_version > snapshot.metadata_version {
+                return;
+            }
+            if is_same_cluster {
+                change::between(before, &snapshot, &mut self.changes);
+            } else {
+                (self.rates, self.heard) = (Rates::default(), Heard::default());
+                self.changes.push_back(change::other_cluster(&snapshot));
+            }
+            while self.changes.len() > CHANGES_MAX {
+                self.changes.pop_front();
+            }
+        }
+        self.heard.exchange(Arc::make_mut(&mut snapshot), now);
+        self.rates.take(&snapshot);
+        if let Some(total) = self.rates.total() {
+            self.bytes_in.push(total.bytes_in);
+            self.bytes_out.push(total.bytes_out);
+        }
+        self.newest = Some((snapshot, now));
+    }
+
+    /// The chain of a partition came, or did not: then what is known of it stays.
+    pub fn chain(&mut self, name: PartitionName, told: Result<Arc<Chain>, String>, now: UptimeMs) {
+        let before = self.chain.take().filter(|seen| seen.name == name);
+        let newest = before.and_then(|seen| seen.newest);
+        let (newest, failed) = match told {
+            Ok(chain) => (Some((chain, now)), None),
+            Err(why) => (newest, Some(why)),
+        };
+        self.chain = Some(ChainSeen { name, newest, failed });
+    }
+
+    /// A question was not answered.
+    pub fn lost(&mut self, why: String, next_at: UptimeMs) {
+        let tries = match &self.link {
+            Link::Lost { tries, .. } => tries.saturating_add(1),
+            Link::Connecting | Link::Live => 1,
+        };
+        self.link = Link::Lost { why, tries, next_at };
+    }
+
+    /// The newest snapshot.
+    #[must_use]
+    pub fn seen(&self) -> Option<&Snapshot> {
+        self.newest.as_ref().map(|(snapshot, _)| &**snapshot)
+    }
+
+    /// How old it is.
+    #[must_use]
+    pub fn age_ms(&self, now: UptimeMs) -> Option<u64> {
+        self.newest.as_ref().map(|(_, at)| now.since(*at))
+    }
+
+    /// Whether it is too old to act on.
+    #[must_use]
+    pub fn is_stale(&self, now: UptimeMs) -> bool {
+        self.age_ms(now).is_none_or(|age| age > STALE_MS)
+    }
+}
+
+/// A partition of a snapshot, if there is one of that name.
+#[must_use]
+pub fn find<'a>(
+    snapshot: &'a Snapshot,
+    name: &PartitionName,
+) -> Option<(&'a TopicEntry, &'a PartitionEntry)> {
+    let at =
+        snapshot.topics.binary_search_by(|topic| topic.topic.as_str().cmp(&name.topic)).ok()?;
+    let topic = &snapshot.topics[at];
+    let at = topic.partitions.binary_search_by_key(&name.partition, |one| one.partition).ok()?;
+    Some((topic, &topic.partitions[at]))
+}
+
+/// All partitions of a snapshot.
+pub fn partitions(
+    snapshot: &Snapshot,
+) -> impl Iterator<Item = (&TopicEntry, &PartitionEntry)> + '_ {
+    snapshot.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |one| (topic, one)))
+}
+
+/// How many open segments each node leads, in the order of the snapshot's nodes.
+#[must_use]
+pub fn leases(snapshot: &Snapshot) -> Vec<(NodeId, u64)> {
+    let mut leases: Vec<(NodeId, u64)> =
+        snapshot.nodes.iter().map(|entry| (entry.node.node, 0)).collect();
+    for (_, partition) in partitions(snapshot) {
+        if let Some((_, count)) = leases.iter_mut().find(|(node, _)| *node == partition.leader) {
+            *count += 1;
+        }
+    }
+    leases
+}
+
+/// The moment at which something is told to have happened.
+pub type At = TimestampMs;

@@ -1,0 +1,143 @@
+//! A cluster, asked once a second.
+//!
+//! One task asks whoever answered last, then the others: those of the command line and those that
+//! the cluster itself named. A question that nobody answers is asked again after a while that
+//! grows, with chance in it; whoever presses a key for news is answered at once. Nothing is lost by
+//! a slow console: the newest answer is the only one that matters.
+
+use std::{
+    sync::{Arc, mpsc::SyncSender},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, time::timeout};
+use walrus_admin::{
+    Endpoint,
+    client::{Client, ClientError},
+    partition::Chain,
+    snapshot::Snapshot,
+};
+use walrus_types::{UptimeMs, chance::Chance};
+
+use super::{CHAIN_LINKS, Told, Wanted};
+use crate::model::PartitionName;
+
+/// Between two questions.
+const EVERY: Duration = Duration::from_secs(1);
+/// A node that answers no sooner is asked no more.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// The first pause after a question that nobody answered, and the longest.
+const AGAIN_MS: (u64, u64) = (250, 4_000);
+/// Addresses that are tried, beside those of the command line.
+const LEARNED_MAX: usize = 32;
+
+/// Whom to ask.
+#[derive(Debug)]
+struct Asked {
+    client: Client,
+    /// Whoever answered last comes first.
+    order: Vec<Endpoint>,
+    /// The cluster that answered first.
+    cluster: Option<String>,
+}
+
+impl Asked {
+    fn new(given: Vec<Endpoint>) -> Self {
+        Self { client: Client::new(given.clone(), ANSWER_MAX), order: given, cluster: None }
+    }
+
+    /// The cluster as the first one shows it that answers.
+    async fn snapshot(&mut self) -> Result<Snapshot, String> {
+        let mut first = None;
+        for at in 0..self.order.len() {
+            match self.client.get_at::<Snapshot>(&self.order[at], "/v1/snapshot").await {
+                // What nodes registered for each other may be somebody else's here.
+                Ok(snapshot) if self.is_strange(at, &snapshot) => {}
+                Ok(snapshot) => {
+                    self.cluster = Some(snapshot.cluster.clone());
+                    self.order[..=at].rotate_right(1);
+                    self.learn(&snapshot);
+                    return Ok(snapshot);
+                }
+                Err(why) => first = first.or(Some(why)),
+            }
+        }
+        Err(first.as_ref().map_or_else(|| "there is nobody to ask".into(), ClientError::to_string))
+    }
+
+    /// Whether that is another cluster, at an address that nobody gave us.
+    fn is_strange(&self, at: usize, snapshot: &Snapshot) -> bool {
+        let is_other = self.cluster.as_ref().is_some_and(|known| *known != snapshot.cluster);
+        is_other && !self.client.endpoints().contains(&self.order[at])
+    }
+
+    /// Takes up the addresses that nodes registered for this.
+    fn learn(&mut self, snapshot: &Snapshot) {
+        for entry in &snapshot.nodes {
+            let Ok(at) = entry.node.addresses.admin.parse::<Endpoint>() else { continue };
+            let most = self.client.endpoints().len() + LEARNED_MAX;
+            if at.is_reachable() && !self.order.contains(&at) && self.order.len() < most {
+                self.order.push(at);
+            }
+        }
+    }
+
+    /// A chain, of whoever answered last.
+    async fn chain(&self, name: &PartitionName) -> Result<Chain, String> {
+        let path = format!(
+            "/v1/topics/{}/partitions/{}/segments?limit={CHAIN_LINKS}",
+            name.topic, name.partition
+        );
+        let Some(at) = self.order.first() else { return Err("there is nobody to ask".to_owned()) };
+        self.client.get_at(at, &path).await.map_err(|why| why.to_string())
+    }
+}
+
+/// Asks `endpoints` until nobody listens any more. `began` is when the console's time began.
+pub async fn run(
+    endpoints: Vec<Endpoint>,
+    began: Instant,
+    mut wanted: watch::Receiver<Wanted>,
+    tell: SyncSender<Told>,
+) {
+    let mut asked = Asked::new(endpoints);
+    let mut chance = Chance::seeded(u64::from(std::process::id()));
+    let mut failures = 0_u32;
+    loop {
+        let wish = wanted.borrow_and_update().clone();
+        let began_asking = Instant::now();
+        let pause = match ask(&mut asked, &wish, &tell).await {
+            Ok(true) => {
+                failures = 0;
+                EVERY.saturating_sub(began_asking.elapsed())
+            }
+            Ok(false) => return,
+            Err(why) => {
+                let most = (AGAIN_MS.0 << failures.min(10)).min(AGAIN_MS.1);
+                failures += 1;
+                let pause = Duration::from_millis(chance.between(AGAIN_MS.0, most.max(AGAIN_MS.0)));
+                let next_at = began.elapsed() + pause;
+                let next_at = UptimeMs(u64::try_from(next_at.as_millis()).unwrap_or(u64::MAX));
+                if tell.send(Told::Lost { why, next_at }).is_err() {
+                    return;
+                }
+                pause
+            }
+        };
+        // Another wish ends the pause; its end of the wish ends the console.
+        if let Ok(Err(_)) = timeout(pause, wanted.changed()).await {
+            return;
+        }
+    }
+}
+
+/// Asks for what is wanted; false when nobody listens any more.
+async fn ask(asked: &mut Asked, wanted: &Wanted, tell: &SyncSender<Told>) -> Result<bool, String> {
+    let snapshot = asked.snapshot().await?;
+    if tell.send(Told::Snapshot(Arc::new(snapshot))).is_err() {
+        return Ok(false);
+    }
+    let Some(name) = &wanted.chain else { return Ok(true) };
+    let chain = asked.chain(name).await.map(Arc::new);
+    Ok(tell.send(Told::Chain { name: name.clone(), chain }).is_ok())
+}

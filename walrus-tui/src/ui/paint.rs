@@ -1,0 +1,108 @@
+//! Cells of a frame, written with bounds: what lies outside is left out, whatever the size.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use super::{text, theme::Theme};
+use crate::model::change::Level;
+
+/// A part of a frame to draw in. Columns and rows count from its upper left corner.
+#[derive(Debug)]
+pub struct Canvas<'a> {
+    buffer: &'a mut Buffer,
+    area: Rect,
+    /// How it is to look.
+    pub theme: Theme,
+    /// How old what is shown here is, where that has to be said: frames do.
+    pub old_ms: Option<u64>,
+}
+
+impl<'a> Canvas<'a> {
+    /// All of `area` that is in the frame.
+    pub fn new(buffer: &'a mut Buffer, area: Rect, theme: Theme) -> Self {
+        let area = area.intersection(buffer.area);
+        Self { buffer, area, theme, old_ms: None }
+    }
+
+    /// Columns.
+    #[must_use]
+    pub const fn width(&self) -> usize {
+        self.area.width as usize
+    }
+
+    /// Rows.
+    #[must_use]
+    pub const fn height(&self) -> usize {
+        self.area.height as usize
+    }
+
+    /// A part of it: from column `x` and row `y`, so wide and so high, as far as there is room.
+    pub fn part(&mut self, x: usize, y: usize, width: usize, height: usize) -> Canvas<'_> {
+        let (x, y) = (x.min(self.width()), y.min(self.height()));
+        let area = Rect {
+            x: self.area.x + cells(x),
+            y: self.area.y + cells(y),
+            width: cells(width.min(self.width() - x)),
+            height: cells(height.min(self.height() - y)),
+        };
+        Canvas { buffer: self.buffer, area, theme: self.theme, old_ms: self.old_ms }
+    }
+
+    /// Writes a text, cut where the room ends; answers the column after it.
+    pub fn put(&mut self, x: usize, y: usize, text: &str, style: Style) -> usize {
+        if y >= self.height() || x >= self.width() {
+            return x;
+        }
+        let text = text::cut(&text::clean(text), self.width() - x, self.theme.ascii);
+        let (column, row) = (self.area.x + cells(x), self.area.y + cells(y));
+        self.buffer.set_stringn(column, row, &text, self.width() - x, style);
+        x + text::width(&text)
+    }
+
+    /// Writes a text that ends before column `end`.
+    pub fn put_right(&mut self, end: usize, y: usize, text: &str, style: Style) {
+        let wide = text::width(&text::clean(text));
+        self.put(end.saturating_sub(wide), y, text, style);
+    }
+
+    /// Gives the cells of a row another style, as they are written.
+    pub fn restyle(&mut self, y: usize, style: Style) {
+        if y < self.height() {
+            let row = Rect { y: self.area.y + cells(y), height: 1, ..self.area };
+            self.buffer.set_style(row, style);
+        }
+    }
+
+    /// Draws a frame with a title, and answers what is within.
+    pub fn framed(&mut self, title: &str) -> Canvas<'_> {
+        let (width, height) = (self.width(), self.height());
+        if width < 2 || height < 2 {
+            return self.part(0, 0, 0, 0);
+        }
+        let theme = self.theme;
+        let (line, post) = (theme.glyph("─", "-"), theme.glyph("│", "|"));
+        let (style, across) = (theme.dim(), line.repeat(width - 2));
+        let corners = if theme.ascii { ["+", "+", "+", "+"] } else { ["┌", "┐", "└", "┘"] };
+        self.put(0, 0, &format!("{}{across}{}", corners[0], corners[1]), style);
+        self.put(0, height - 1, &format!("{}{across}{}", corners[2], corners[3]), style);
+        for y in 1..height - 1 {
+            self.put(0, y, post, style);
+            self.put(width - 1, y, post, style);
+        }
+        let old = self.old_ms.map(|ms| format!(" {} old ", text::span(ms)));
+        let old = old.filter(|old| text::width(old) + 6 < width);
+        let taken = old.as_ref().map_or(0, |old| text::width(old) + 1);
+        if let Some(old) = &old {
+            self.put_right(width - 2, 0, old, theme.level(Level::Warn));
+        }
+        if !title.is_empty() && width > taken + 6 {
+            let mut head = self.part(2, 0, width - 4 - taken, 1);
+            head.put(0, 0, &format!(" {title} "), theme.strong());
+        }
+        self.part(1, 1, width - 2, height - 2)
+    }
+}
+
+/// A length of a screen is far below that.
+fn cells(length: usize) -> u16 {
+    u16::try_from(length).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,95 @@
+//! Leases: who leads how much, every partition as one field in its leader's colour, and the list.
+
+use walrus_admin::snapshot::Snapshot;
+
+use super::{nothing_yet, topics};
+use crate::{
+    app::App,
+    model::{change::Subject, leases, partitions},
+    ui::{chain::place_of, paint::Canvas},
+};
+
+/// A field that changed so short a time ago is marked.
+const FRESH_MS: i64 = 10_000;
+
+pub(crate) fn draw(app: &App, canvas: &mut Canvas<'_>) {
+    let Some(snapshot) = app.model.seen() else { return nothing_yet(app, canvas) };
+    let (width, height) = (canvas.width(), canvas.height());
+    let balance = (snapshot.nodes.len() + 2).min(height / 4).max(3);
+    let fields = snapshot.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>();
+    let map = (fields.div_ceil((width - 2).max(1)) + 2).min(height / 4).max(3);
+    owners(snapshot, &mut canvas.part(0, 0, width, balance));
+    fields_of(app, snapshot, &mut canvas.part(0, balance, width, map));
+    topics::list(app, &mut canvas.part(0, balance + map, width, height - balance - map));
+}
+
+fn owners(snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
+    let leases = leases(snapshot);
+    let total: u64 = leases.iter().map(|(_, count)| count).sum();
+    let mut inside =
+        canvas.framed(&format!("{total} leases, metadata version {}", snapshot.metadata_version));
+    let theme = inside.theme;
+    let most = leases.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1);
+    let room = inside.width().saturating_sub(52);
+    for (at, (node, count)) in leases.iter().enumerate() {
+        let entry = &snapshot.nodes[at];
+        inside.put(1, at, &node.to_string(), theme.node(at));
+        inside.put_right(11, at, &count.to_string(), theme.strong());
+        let length = usize::try_from(
+            u128::from(*count) * u128::try_from(room).unwrap_or(0) / u128::from(most),
+        );
+        let bar = theme.glyph("█", "#").repeat(length.unwrap_or(0));
+        inside.put(12, at, &bar, theme.node(at));
+        let view = match (&entry.silent, &entry.vitals) {
+            (Some(_), _) => format!("{} does not answer", theme.glyph("✗", "X")),
+            (None, None) => "not known".to_owned(),
+            (None, Some(vitals)) => {
+                let behind = snapshot.metadata_version.saturating_sub(vitals.metadata_version);
+                let view = if behind == 0 {
+                    "sees the same".to_owned()
+                } else {
+                    format!("{behind} versions behind")
+                };
+                let without = vitals.leases.without_lease;
+                let lease =
+                    if without > 0 { format!(", {without} WITHOUT LEASE") } else { String::new() };
+                format!("{view}, {} loaded{lease}", vitals.leases.loaded)
+            }
+        };
+        let x = inside.width().saturating_sub(38);
+        inside.put(x, at, &view, theme.dim());
+    }
+}
+
+fn fields_of(app: &App, snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
+    let mut inside = canvas.framed("Every partition, in the colour of who leads it");
+    let theme = inside.theme;
+    let fresh: Vec<&crate::model::PartitionName> = app
+        .model
+        .changes
+        .iter()
+        .rev()
+        .take_while(|change| snapshot.at_ms.0 - change.at.0 < FRESH_MS)
+        .filter_map(|change| match &change.subject {
+            Subject::Partition(name) => Some(name),
+            Subject::Cluster | Subject::Node(_) | Subject::Topic(_) => None,
+        })
+        .collect();
+    let (width, height) = (inside.width().max(1), inside.height());
+    for (at, (topic, partition)) in partitions(snapshot).take(width * height).enumerate() {
+        let is_fresh = fresh
+            .iter()
+            .any(|name| name.topic == topic.topic && name.partition == partition.partition);
+        let sign = match (partition.leader_serves, is_fresh) {
+            (false, _) => theme.glyph("×", "x"),
+            (true, true) => theme.glyph("◆", "@"),
+            (true, false) => theme.glyph("■", "o"),
+        };
+        inside.put(
+            at % width,
+            at / width,
+            sign,
+            theme.node(place_of(Some(snapshot), partition.leader)),
+        );
+    }
+}

@@ -1,0 +1,167 @@
+//! A table of which only the rows that are seen are made.
+
+use ratatui::style::Style;
+
+use super::paint::Canvas;
+
+/// On which side the text of a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A column.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Its title.
+    pub title: &'static str,
+    /// Cells that it takes.
+    pub width: usize,
+    /// On which side its text stands.
+    pub side: Side,
+    /// Where there is little room, columns of a higher number go first.
+    pub rank: u8,
+}
+
+/// A column of words.
+#[must_use]
+pub const fn words(title: &'static str, width: usize, rank: u8) -> Column {
+    Column { title, width, side: Side::Left, rank }
+}
+
+/// A column of numbers.
+#[must_use]
+pub const fn numbers(title: &'static str, width: usize, rank: u8) -> Column {
+    Column { title, width, side: Side::Right, rank }
+}
+
+/// A text with its style.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// What it says.
+    pub text: String,
+    /// How.
+    pub style: Style,
+}
+
+impl Cell {
+    /// A text.
+    pub fn new(text: impl Into<String>, style: Style) -> Self {
+        Self { text: text.into(), style }
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self::new(text, Style::new())
+    }
+}
+
+/// Which rows of a table are seen, and which is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Window {
+    /// The first that is seen.
+    pub top: usize,
+    /// The chosen one.
+    pub chosen: usize,
+}
+
+impl Window {
+    /// Brought to where the chosen one is seen, with `rows` of which `seen` fit.
+    #[must_use]
+    pub fn fitted(self, rows: usize, seen: usize) -> Self {
+        let chosen = self.chosen.min(rows.saturating_sub(1));
+        let last_top = rows.saturating_sub(seen);
+        let lowest = chosen.saturating_sub(seen.saturating_sub(1));
+        Self { top: self.top.clamp(lowest.min(last_top), chosen.max(lowest)).min(last_top), chosen }
+    }
+}
+
+/// The columns that fit: those of the highest rank go first.
+#[must_use]
+pub fn fitting(columns: &[Column], width: usize) -> Vec<usize> {
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    let needed = |kept: &[usize]| kept.iter().map(|at| columns[*at].width + 1).sum::<usize>();
+    while kept.len() > 1 && needed(&kept) > width + 1 {
+        let goes = kept.iter().copied().max_by_key(|at| (columns[*at].rank, *at)).unwrap_or(0);
+        kept.retain(|at| *at != goes);
+    }
+    kept
+}
+
+/// Draws titles and the rows from `window.top` on. `row` makes one row, a cell for each column.
+pub fn draw(
+    canvas: &mut Canvas<'_>,
+    columns: &[Column],
+    (rows, window): (usize, Option<Window>),
+    mut row: impl FnMut(usize) -> Vec<Cell>,
+) {
+    let theme = canvas.theme;
+    let kept = fitting(columns, canvas.width().saturating_sub(2));
+    let mut x = 1;
+    for at in &kept {
+        put(canvas, (x, 0), &columns[*at], &Cell::new(columns[*at].title, theme.dim()));
+        x += columns[*at].width + 1;
+    }
+    let seen = canvas.height().saturating_sub(1);
+    let top = window.map_or(0, |window| window.top);
+    for line in 0..seen.min(rows.saturating_sub(top)) {
+        let cells = row(top + line);
+        let mut x = 1;
+        for at in &kept {
+            if let Some(cell) = cells.get(*at) {
+                put(canvas, (x, line + 1), &columns[*at], cell);
+            }
+            x += columns[*at].width + 1;
+        }
+        if window.is_some_and(|window| window.chosen == top + line) {
+            canvas.restyle(line + 1, theme.chosen());
+        }
+    }
+}
+
+fn put(canvas: &mut Canvas<'_>, (x, y): (usize, usize), column: &Column, cell: &Cell) {
+    let mut part = canvas.part(x, y, column.width, 1);
+    match column.side {
+        Side::Left => {
+            part.put(0, 0, &cell.text, cell.style);
+        }
+        Side::Right => part.put_right(column.width, 0, &cell.text, cell.style),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chosen_row_is_always_seen() {
+        // (top, chosen, rows, seen) to (top, chosen)
+        let cases = [
+            ((0, 0, 0, 5), (0, 0)),
+            ((0, 7, 20, 5), (3, 7)),
+            ((9, 7, 20, 5), (7, 7)),
+            ((5, 7, 20, 5), (5, 7)),
+            ((18, 19, 20, 5), (15, 19)),
+            ((3, 40, 10, 5), (5, 9)),
+            ((3, 4, 3, 5), (0, 2)),
+            ((0, 3, 9, 0), (3, 3)),
+        ];
+        for ((top, chosen, rows, seen), expected) in cases {
+            let window = Window { top, chosen }.fitted(rows, seen);
+            assert_eq!((window.top, window.chosen), expected, "{top} {chosen} {rows} {seen}");
+        }
+    }
+
+    #[test]
+    fn columns_of_the_highest_rank_go_first() {
+        let columns = [words("A", 5, 0), words("B", 5, 2), words("C", 5, 1)];
+        assert_eq!(fitting(&columns, 17), [0, 1, 2]);
+        assert_eq!(fitting(&columns, 16), [0, 2]);
+        assert_eq!(fitting(&columns, 11), [0, 2]);
+        assert_eq!(fitting(&columns, 1), [0]);
+    }
+}

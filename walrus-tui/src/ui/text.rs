@@ -1,0 +1,139 @@
+//! Numbers, times and names as people read them.
+
+use unicode_width::UnicodeWidthChar as _;
+use walrus_types::TimestampMs;
+
+/// A name as it may be drawn: no control characters, nothing that takes no or two cells' worth of
+/// surprise. What cannot be drawn is a question mark.
+#[must_use]
+pub fn clean(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_control() || c.width().unwrap_or(0) == 0 { '?' } else { c })
+        .collect()
+}
+
+/// The cells that a text takes.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    text.chars().map(|c| c.width().unwrap_or(0)).sum()
+}
+
+/// The beginning of a text that fits so many cells, with a sign where something is left out.
+#[must_use]
+pub fn cut(text: &str, cells: usize, ascii: bool) -> String {
+    if width(text) <= cells {
+        return text.to_owned();
+    }
+    let sign = if ascii { '~' } else { '…' };
+    let (mut out, mut used) = (String::new(), 1);
+    if cells == 0 {
+        return out;
+    }
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > cells {
+            break;
+        }
+        out.push(c);
+    }
+    out.push(sign);
+    out
+}
+
+/// Bytes in the largest unit in which there is one of them, three digits.
+#[must_use]
+pub fn bytes(bytes: f64) -> String {
+    scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"])
+}
+
+/// A count in thousands.
+#[must_use]
+pub fn count(count: f64) -> String {
+    scaled(count, 1000.0, &["", "k", "M", "G", "T"])
+}
+
+fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
+    let mut at = 0;
+    while value >= step * 0.9995 && at + 1 < units.len() {
+        value /= step;
+        at += 1;
+    }
+    let digits = if at == 0 || value >= 99.95 { 0 } else { 1 };
+    let blank = if units[at].is_empty() { "" } else { " " };
+    format!("{value:.digits$}{blank}{}", units[at])
+}
+
+/// A whole number with blanks between its thousands.
+#[must_use]
+pub fn whole(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    if number < 0 { format!("-{out}") } else { out }
+}
+
+/// How long something took or is ago.
+#[must_use]
+pub fn span(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0..=9 => format!("{}.{} s", seconds, ms % 1000 / 100),
+        10..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} m", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// The time of day, UTC.
+#[must_use]
+pub fn clock(at: TimestampMs) -> String {
+    let seconds = at.0.div_euclid(1000).rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_by_people() {
+        for (value, expected) in [
+            (0.0, "0 B"),
+            (1023.0, "1023 B"),
+            (1536.0, "1.5 KiB"),
+            (1_073_741_824.0, "1.0 GiB"),
+            (1_073_700_000.0, "1.0 GiB"),
+            (150.0 * 1024.0 * 1024.0, "150 MiB"),
+        ] {
+            assert_eq!(bytes(value), expected);
+        }
+        assert_eq!([count(999.0), count(1_250.0), count(3e9)], ["999", "1.2 k", "3.0 G"]);
+        assert_eq!([whole(0), whole(1_000), whole(-41_882_310)], ["0", "1 000", "-41 882 310"]);
+        let spans = [0, 1_449, 11_000, 150_000, 7_300_000, 200_000_000].map(span);
+        assert_eq!(spans, ["0.0 s", "1.4 s", "11 s", "2 m", "2 h", "2 d"]);
+        assert_eq!(clock(TimestampMs(1_767_268_861_000)), "12:01:01");
+        assert_eq!(clock(TimestampMs(-1)), "23:59:59");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_where_it_shows() {
+        for (text, cells, expected) in [
+            ("orders", 6, "orders"),
+            ("orders", 5, "orde…"),
+            ("日本語", 5, "日本…"),
+            ("日本語", 4, "日…"),
+            ("a", 0, ""),
+        ] {
+            assert_eq!(cut(text, cells, false), expected, "{text} in {cells}");
+            assert!(width(&cut(text, cells, false)) <= cells);
+        }
+        assert_eq!(cut("orders", 5, true), "orde~");
+        assert_eq!(clean("a\x1b[2J\u{200b}b\n"), "a?[2J?b?");
+    }
+}

@@ -1,0 +1,143 @@
+//! Every screen at three sizes on a made-up cluster, against pictures that are kept beside this
+//! file. `WALRUS_PICTURES=write` writes them anew: look at the difference before it is kept.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use walrus_tui::{
+    app::{App, Effect, Message, Place},
+    model::PartitionName,
+    once,
+    screen::Screen,
+    source::{
+        Told,
+        simulated::{Simulated, Size},
+    },
+    ui::theme::{Colors, Theme},
+};
+use walrus_types::{PartitionIndex, UptimeMs};
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
+/// A console of a made-up cluster after so many seconds.
+fn console(seconds: u64, theme: Theme) -> (App, Simulated, UptimeMs) {
+    let mut simulated = Simulated::new(7, Size::default());
+    let mut app = App::new(theme);
+    let mut now = UptimeMs(0);
+    for _ in 0..seconds {
+        simulated.step();
+        now = UptimeMs(now.0 + 1_000);
+        app.update(Message::Told(Told::Snapshot(simulated.shared())), now);
+    }
+    (app, simulated, now)
+}
+
+fn partition(topic: &str, index: i32) -> PartitionName {
+    PartitionName { topic: topic.to_owned(), partition: PartitionIndex(index) }
+}
+
+fn press(app: &mut App, simulated: &Simulated, keys: &str) {
+    let now = app.now;
+    for key in keys.chars() {
+        let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
+        let key = Message::Key(KeyEvent::new(code, KeyModifiers::NONE));
+        for effect in app.update(key, now) {
+            let Effect::Ask(wish) = effect else { continue };
+            if let Some(name) = wish.chain {
+                let chain = simulated.chain(&name, 500).map(Arc::new);
+                app.update(Message::Told(Told::Chain { name, chain }), now);
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn compare(name: &str, app: &mut App) {
+    for (columns, rows) in SIZES {
+        let picture = once::text(&once::picture(app, (columns, rows)));
+        let file = format!("{name}-{columns}x{rows}.txt");
+        let path: PathBuf =
+            [env!("CARGO_MANIFEST_DIR"), "tests", "pictures", &file].iter().collect();
+        if std::env::var_os("WALRUS_PICTURES").is_some() {
+            std::fs::write(&path, &picture).expect("the checkout can be written to");
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(kept == picture, "{file} is another picture now:\n{picture}");
+    }
+}
+
+#[test]
+fn an_overview_says_first_whether_the_cluster_is_well() {
+    let (mut app, _, _) = console(60, Theme::default());
+    compare("overview", &mut app);
+}
+
+#[test]
+fn leases_show_who_leads_every_partition() {
+    let (mut app, simulated, _) = console(60, Theme::default());
+    press(&mut app, &simulated, "4");
+    compare("leases", &mut app);
+}
+
+#[test]
+fn topics_list_partitions() {
+    let (mut app, simulated, _) = console(60, Theme::default());
+    press(&mut app, &simulated, "3/ord\nsjj");
+    compare("topics", &mut app);
+}
+
+#[test]
+fn a_partition_is_a_chain_of_segments() {
+    let (mut app, simulated, _) = console(60, Theme::default());
+    press(&mut app, &simulated, "3/orders/1\n\njj");
+    compare("partition", &mut app);
+}
+
+#[test]
+fn help_names_every_key() {
+    let (mut app, simulated, _) = console(60, Theme::default());
+    press(&mut app, &simulated, "?");
+    compare("help", &mut app);
+}
+
+#[test]
+fn the_pictures_of_the_readme_are_what_the_program_writes() {
+    let places = [
+        ("overview.svg", Place::Screen(Screen::Overview)),
+        ("leases.svg", Place::Screen(Screen::Leases)),
+        ("chain.svg", Place::Partition(partition("clicks", 1))),
+    ];
+    for (file, place) in places {
+        let theme = Theme { colors: Colors::True, ascii: false };
+        let mut app = App::new(theme);
+        app.places = vec![Place::Screen(Screen::Topics), place];
+        if matches!(app.place(), Place::Screen(_)) {
+            app.places.remove(0);
+        }
+        let mut simulated = Simulated::new(7, Size::default());
+        once::play(&mut app, &mut simulated, once::DEMO_SECONDS).unwrap();
+        let picture = once::svg::svg(&once::picture(&mut app, (120, 32)));
+        let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "pictures", file].iter().collect();
+        assert!(
+            std::fs::read_to_string(path).is_ok_and(|kept| kept == picture),
+            "walrus-tui/pictures/draw makes {file} anew"
+        );
+    }
+}
+
+#[test]
+fn no_node_that_answers_is_a_screen() {
+    let mut app = App::new(Theme::default());
+    let why = "127.0.0.1:7071: connection refused".to_owned();
+    app.update(Message::Told(Told::Lost { why, next_at: UptimeMs(2_500) }), UptimeMs(1_000));
+    compare("nobody", &mut app);
+}
+
+#[test]
+fn a_cluster_that_is_lost_stays_on_the_screen_with_its_age() {
+    let (mut app, _, now) = console(60, Theme { ascii: true, ..Theme::default() });
+    let now = UptimeMs(now.0 + 12_000);
+    let why = "127.0.0.1:7071: connection refused".to_owned();
+    app.update(Message::Told(Told::Lost { why, next_at: UptimeMs(now.0 + 4_000) }), now);
+    compare("lost-ascii", &mut app);
+}
