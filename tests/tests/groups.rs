@@ -261,10 +261,17 @@ fn nobody_is_sent_back_to_a_coordinator_that_is_known_to_be_gone() -> Result<()>
         }
         ensure!(began.elapsed() < PATIENCE, "nobody followed n{controller}");
     };
-    println!("n{next} followed n{controller} after {:?} and {} answers", began.elapsed(), told.len());
+    println!(
+        "n{next} followed n{controller} after {:?} and {} answers",
+        began.elapsed(),
+        told.len()
+    );
     // The other node may hear of the death a moment after us, and knows from then on.
     let gone = told.iter().skip_while(|before| before.is_some());
-    ensure!(told.last().is_none_or(Option::is_none) && gone.clone().all(Option::is_none), "{told:?}");
+    ensure!(
+        told.last().is_none_or(Option::is_none) && gone.clone().all(Option::is_none),
+        "{told:?}"
+    );
     Ok(())
 }
 
