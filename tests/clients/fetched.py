@@ -17,12 +17,15 @@ def need(*programs):
 
 
 def setup(command, **more):
-    """Runs a step of preparation; a registry that cannot be reached is a reason to skip."""
+    """Runs a step of preparation; a registry that cannot be reached is a reason to skip, one that
+    has something else than what is pinned is not."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL,
                               timeout=SETUP_TIMEOUT_S, **more)
     except subprocess.TimeoutExpired:
         raise Skip(f"{command[0]} took more than {SETUP_TIMEOUT_S} s") from None
+    if "DO NOT MATCH THE HASHES" in done.stderr:
+        raise RuntimeError(done.stderr.strip())
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["no message"]
         raise Skip(f"{command[0].rpartition('/')[2]} failed: {last[0]}")
