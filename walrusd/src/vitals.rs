@@ -10,7 +10,10 @@ use bytes::Bytes;
 use futures::{FutureExt as _, future::join_all};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use walrus_admin::snapshot::{DiskVitals, LeaseView, RaftView, Traffic, Vitals, WalVitals};
+use walrus_admin::snapshot::{
+    DiskVitals, LeaseView, RaftView, StoreVitals, Traffic, Vitals, WalVitals,
+};
+use walrus_storage::{store::StoreStats, wal::WalStats};
 use walrus_types::{Epoch, NodeId, Offset, TimestampMs, TopicPartition, UptimeMs};
 
 use crate::{
@@ -170,21 +173,23 @@ pub fn of_self(broker: &Broker) -> Vitals {
         uptime_ms: now.0,
         metadata_version: metadata.applied(),
         raft: RaftView {
+            state: metrics["state"].as_str().unwrap_or("unknown").to_lowercase(),
             term: number(&metrics["current_term"]),
             leader,
             last: number(&metrics["last_log_index"]),
             applied: metadata.applied(),
+            committed: number(&metrics["cluster_committed"]["index"]),
+            snapshot: number(&metrics["snapshot"]["index"]),
+            purged: number(&metrics["purged"]["index"]),
         },
         leases: leases(broker, now),
         traffic: traffic(broker),
-        wal: WalVitals {
-            ring_bytes: stats.wal.ring_bytes,
-            used_bytes: stats.wal.ring_used_bytes,
-            flushes: stats.wal.groups,
-            flush_p50_us: stats.wal.flush.quantile_us(0.5),
-            flush_p99_us: stats.wal.flush.quantile_us(0.99),
-            hot_tail_bytes: stats.unwritten_bytes,
-            hot_tail_max_bytes: broker.config.storage.hot_tail_bytes,
+        wal: wal(&stats, broker.config.storage.hot_tail_bytes),
+        store: StoreVitals {
+            open_files: count(stats.open_files),
+            disk_full: stats.disk_full,
+            pruned_held: count(stats.pruned_held.len()),
+            pruned_holders: count(stats.pruned_held.iter().map(|(_, holders)| holders).sum()),
         },
         disk: DiskVitals {
             total_bytes: space.map_or(0, |space| space.total_bytes),
@@ -193,6 +198,27 @@ pub fn of_self(broker: &Broker) -> Vitals {
         resident_bytes: resident_bytes.unwrap_or(0),
         cpu_ms: cpu_seconds.map_or(0, milliseconds),
     }
+}
+
+fn wal(stats: &StoreStats, hot_tail_max_bytes: u64) -> WalVitals {
+    let WalStats { groups, entries, bytes, flush, ring_used_bytes, ring_bytes, .. } = &stats.wal;
+    let used = flush.buckets.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
+    WalVitals {
+        ring_bytes: *ring_bytes,
+        used_bytes: *ring_used_bytes,
+        flushes: *groups,
+        flush_p50_us: flush.quantile_us(0.5),
+        flush_p99_us: flush.quantile_us(0.99),
+        hot_tail_bytes: stats.unwritten_bytes,
+        hot_tail_max_bytes,
+        entries: *entries,
+        bytes: *bytes,
+        flush_counts: flush.buckets[..used].to_vec(),
+    }
+}
+
+fn count(of: usize) -> u64 {
+    u64::try_from(of).unwrap_or(u64::MAX)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "2^64 ms are longer than any process lives")]
@@ -265,10 +291,11 @@ mod tests {
             at_ms: walrus_types::TimestampMs(0),
             uptime_ms: 1,
             metadata_version: 1,
-            raft: RaftView { term: 1, leader: None, last: 1, applied: 1 },
+            raft: RaftView::default(),
             leases: LeaseView::default(),
             traffic: Traffic::default(),
             wal: WalVitals::default(),
+            store: StoreVitals::default(),
             disk: DiskVitals::default(),
             resident_bytes: 1,
             cpu_ms: 1,

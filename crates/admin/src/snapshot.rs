@@ -68,6 +68,9 @@ pub struct Vitals {
     pub traffic: Traffic,
     /// Its write-ahead log.
     pub wal: WalVitals,
+    /// Its segment files.
+    #[serde(default)]
+    pub store: StoreVitals,
     /// The disk that holds its data.
     pub disk: DiskVitals,
     /// Memory that it holds, as the system counts it.
@@ -81,8 +84,11 @@ impl Kind for Vitals {
 }
 
 /// The metadata group in the eyes of one node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RaftView {
+    /// What it is in the group: `leader`, `follower`, `candidate`, `learner`.
+    #[serde(default)]
+    pub state: String,
     /// The term.
     pub term: u64,
     /// Who leads it, as far as this node knows.
@@ -92,6 +98,15 @@ pub struct RaftView {
     pub last: u64,
     /// The newest entry that it has applied.
     pub applied: u64,
+    /// The newest entry that it knows to be committed.
+    #[serde(default)]
+    pub committed: u64,
+    /// Up to which entry its snapshot goes.
+    #[serde(default)]
+    pub snapshot: u64,
+    /// Up to which entry its log is gone.
+    #[serde(default)]
+    pub purged: u64,
 }
 
 /// What a node makes of its leases.
@@ -123,7 +138,7 @@ pub struct Traffic {
 }
 
 /// A write-ahead log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WalVitals {
     /// The ring, in bytes.
     pub ring_bytes: u64,
@@ -139,6 +154,29 @@ pub struct WalVitals {
     pub hot_tail_bytes: u64,
     /// How many bytes may.
     pub hot_tail_max_bytes: u64,
+    /// Entries that became durable since the node started.
+    #[serde(default)]
+    pub entries: u64,
+    /// Bytes that did, with heads and padding.
+    #[serde(default)]
+    pub bytes: u64,
+    /// How many flushes took less than `2^i` microseconds, and not less than half of that. As long
+    /// as it has to be.
+    #[serde(default)]
+    pub flush_counts: Vec<u64>,
+}
+
+/// Segment files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StoreVitals {
+    /// Files that are open.
+    pub open_files: u64,
+    /// Whether appends are refused because the disk is full up to its reserve.
+    pub disk_full: bool,
+    /// Pruned segments whose files are there still, because somebody reads them.
+    pub pruned_held: u64,
+    /// How many do, of all of them together.
+    pub pruned_holders: u64,
 }
 
 /// A disk.
@@ -157,8 +195,25 @@ pub struct TopicEntry {
     pub topic: String,
     /// How many copies its segments are to have.
     pub replicas_target: u8,
+    /// What it keeps; missing from a node that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeps: Option<Keeps>,
     /// Its partitions, by their index.
     pub partitions: Vec<PartitionEntry>,
+}
+
+/// What of each partition is kept; what is missing keeps everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Keeps {
+    /// Records of so many milliseconds: `retention.ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
+    /// So many bytes: `retention.bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// So many sealed segments: `walrus.retention.generations`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<u64>,
 }
 
 /// A partition: its open segment, and how long the chain behind it is.
@@ -184,6 +239,9 @@ pub struct PartitionEntry {
     pub segments: u64,
     /// Bytes of the sealed ones, of one copy of each.
     pub sealed_bytes: u64,
+    /// The newest timestamp in the oldest sealed segment: when time takes that, all of it is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_ms: Option<TimestampMs>,
     /// Why the segment was opened.
     pub reason: String,
 }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use walrus_admin::{cluster::Segments, node::Holding};
-use walrus_metadata::{Member, Metadata, NodeState, Segment, SegmentKey, SetMembers, Topic};
-use walrus_types::{NodeId, TopicPartition};
+use walrus_metadata::{Member, Metadata, Node, NodeState, Segment, SegmentKey, SetMembers, Topic};
+use walrus_types::{NodeId, StorageId, TopicPartition};
 
 /// What was counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,17 +21,69 @@ impl Census {
     }
 }
 
+/// How a node stands, as far as copies go.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    storage: StorageId,
+    serves: bool,
+    active: bool,
+}
+
+/// How all nodes stand: many segments ask for the same few.
+struct Standings {
+    /// By node.
+    of: Vec<(NodeId, Standing)>,
+    active: usize,
+}
+
+impl Standings {
+    fn take(metadata: &Metadata) -> Self {
+        let standing = |(id, node): (&NodeId, &Arc<Node>)| {
+            let (serves, active) = (node.state.serves(), node.state == NodeState::Active);
+            (*id, Standing { storage: node.storage, serves, active })
+        };
+        let of: Vec<(NodeId, Standing)> = metadata.nodes().iter().map(standing).collect();
+        let active = of.iter().filter(|(_, standing)| standing.active).count();
+        Self { of, active }
+    }
+
+    fn of(&self, node: NodeId) -> Option<Standing> {
+        let at = self.of.binary_search_by_key(&node, |(id, _)| *id).ok()?;
+        Some(self.of[at].1)
+    }
+
+    /// A node on the disk that is meant.
+    fn member(&self, member: Member) -> Option<Standing> {
+        self.of(member.node).filter(|standing| standing.storage == member.storage)
+    }
+
+    fn serves(&self, member: Member) -> bool {
+        self.member(member).is_some_and(|standing| standing.serves)
+    }
+
+    /// Whether a sealed segment would have fewer copies without `member` than there could be: on
+    /// nodes that stay.
+    fn is_needed(&self, members: &[Member], member: Member, target: usize) -> bool {
+        let stays = |other: &&Member| {
+            **other != member && self.member(**other).is_some_and(|standing| standing.active)
+        };
+        let itself = self.of(member.node).is_some_and(|standing| standing.active);
+        let others = self.active - usize::from(itself);
+        members.iter().filter(stays).count() < target.min(others).max(1)
+    }
+}
+
 /// Counts. `min_insync` is what a topic's acks=all needs.
 pub(super) fn take(metadata: &Metadata, min_insync: impl Fn(&Arc<Topic>) -> usize) -> Census {
     let mut census = Census::default();
-    let active = metadata.active_total();
+    let standings = Standings::take(metadata);
     census.segments.leaderless = u64::try_from(metadata.left_open().count()).unwrap_or(u64::MAX);
     for topic in metadata.topics() {
         let (target, least) = (usize::from(topic.replicas_target), min_insync(topic));
         for (_, chain) in topic.partitions() {
             census.segments.losses += u64::try_from(chain.losses().len()).unwrap_or(u64::MAX);
             for segment in chain.chain() {
-                count(&mut census, metadata, segment, (target, active, least));
+                count(&mut census, &standings, segment, (target, least));
             }
         }
     }
@@ -43,15 +95,11 @@ pub(super) fn take(metadata: &Metadata, min_insync: impl Fn(&Arc<Topic>) -> usiz
 
 fn count(
     census: &mut Census,
-    metadata: &Metadata,
+    standings: &Standings,
     segment: Segment<'_>,
-    (target, active, min_insync): (usize, usize, usize),
+    (target, min_insync): (usize, usize),
 ) {
-    let serves = |member: &Member| {
-        metadata
-            .node(member.node)
-            .is_some_and(|node| node.storage == member.storage && node.state.serves())
-    };
+    let (serves, active) = (|member: &Member| standings.serves(*member), standings.active);
     let members = segment.members();
     let live = members.iter().filter(|member| serves(member)).count();
     let is_open = matches!(segment, Segment::Open(_));
@@ -61,7 +109,7 @@ fn count(
             holding.open += 1;
         } else {
             holding.sealed += 1;
-            holding.needed += u64::from(is_needed(metadata, members, *member, target));
+            holding.needed += u64::from(standings.is_needed(members, *member, target));
         }
         let others = live - usize::from(serves(member));
         holding.sole += u64::from(others == 0);
@@ -76,20 +124,9 @@ fn count(
     all.unreachable += u64::from(live == 0);
 }
 
-/// Whether a sealed segment would have fewer copies without `member` than there could be: on nodes
-/// that stay.
-fn is_needed(metadata: &Metadata, members: &[Member], member: Member, target: usize) -> bool {
-    let stays = |other: &&Member| {
-        let node = metadata.node(other.node).filter(|node| node.storage == other.storage);
-        **other != member && node.is_some_and(|node| node.state == NodeState::Active)
-    };
-    let nodes = metadata.nodes().iter();
-    let others = nodes.filter(|(id, node)| **id != member.node && node.state == NodeState::Active);
-    members.iter().filter(stays).count() < target.min(others.count()).max(1)
-}
-
 /// Takes a node off the sealed segments that do not need it, so many at most.
 pub(super) fn spare(metadata: &Metadata, id: NodeId, limit: usize) -> Vec<SetMembers> {
+    let standings = Standings::take(metadata);
     let mut sets = Vec::new();
     for (partition, chain) in metadata.partitions() {
         let target = metadata.topic(partition.topic).map_or(0, |topic| topic.replicas_target);
@@ -97,7 +134,7 @@ pub(super) fn spare(metadata: &Metadata, id: NodeId, limit: usize) -> Vec<SetMem
             let Some(own) = sealed.members.iter().find(|member| member.node == id) else {
                 continue;
             };
-            if !is_needed(metadata, &sealed.members, *own, target.into()) {
+            if !standings.is_needed(&sealed.members, *own, target.into()) {
                 sets.push(struck_off(partition, *key, &sealed.members, *own));
             }
             if sets.len() >= limit {
