@@ -12,6 +12,7 @@ use walrus_tests::{
     load::{Load, PARTITIONS},
     program,
     terminal::{Left, Terminal},
+    text::TextClient,
 };
 
 const TOPIC: &str = "orders";
@@ -145,6 +146,57 @@ fn chain_is_as_told(shows: &str, chain: &Value) -> bool {
         })
 }
 
+/// Raft, groups and the screens of what nodes say of themselves.
+fn group_and_others(terminal: &mut Terminal, cluster: &Cluster) -> Result<()> {
+    let mut client = TextClient::connect(cluster.node(1).client_address())?;
+    for command in ["REGISTER jobs", "PUT jobs one", "PUT jobs two", "PUT jobs three", "GET jobs"] {
+        let answer = client.ask(command.as_bytes())?;
+        ensure!(answer.starts_with(b"OK"), "{command}: {}", String::from_utf8_lossy(&answer));
+    }
+    terminal.types("5")?;
+    until_same(terminal, "the metadata group", cluster, |shows, told| {
+        let term = told["group"]["term"].to_string();
+        let leader = format!("n{}", told["group"]["leader"]);
+        ["n1", "n2", "n3"].iter().all(|node| {
+            let row = row(shows, node);
+            row.contains(&"agrees")
+                && row.contains(&term.as_str())
+                && row.contains(&leader.as_str())
+        })
+    })?;
+    terminal.types("7")?;
+    terminal.until("the group as told", |shows| {
+        let Ok(groups) = document(cluster, "/v1/groups") else { return false };
+        let group = &groups["items"][0];
+        let row = row(shows, "walrus.get.jobs");
+        let [state, lag] = [&group["state"], &group["lag_records"]];
+        *lag == 2 && row.contains(&state.as_str().unwrap_or("?")) && row.contains(&"2")
+    })?;
+    terminal.types("\r")?;
+    terminal.until("its partition", |shows| {
+        let row = row(shows, "jobs/0");
+        // Committed, end, and what is between them.
+        row.contains(&"behind") && row.join(" ").contains(" 1 3 2 ")
+    })?;
+    // What only nodes know is there, of all three, and of now.
+    for (key, screen) in [("2", "Nodes"), ("6", "Storage"), ("D", "GC"), ("K", "Clients")] {
+        terminal.types(key)?;
+        terminal.until(screen, |shows| {
+            shows.lines().next().is_some_and(|header| header.contains(screen))
+                && ["n1", "n2", "n3"].iter().all(|node| {
+                    let row = row(shows, node);
+                    let age = row.len().checked_sub(2).and_then(|at| row[at].parse::<f64>().ok());
+                    age.is_some_and(|seconds| seconds < 3.0)
+                })
+        })?;
+    }
+    terminal.types("8/made\r")?;
+    terminal.until("events", |shows| shows.contains("jobs") && shows.contains("with made"))?;
+    terminal.types(":orders/0\r")?;
+    terminal.until("a partition by its name", |shows| shows.contains("must have a batch"))?;
+    Ok(())
+}
+
 #[test]
 fn a_console_shows_what_three_nodes_do_and_what_becomes_of_a_leader_that_is_killed() -> Result<()> {
     let folder = folder()?;
@@ -161,6 +213,7 @@ fn a_console_shows_what_three_nodes_do_and_what_becomes_of_a_leader_that_is_kill
     terminal
         .until("what comes in", |shows| shows.contains("records") && !shows.contains(" 0/s"))?;
 
+    group_and_others(&mut terminal, &cluster)?;
     terminal.types("4")?;
     terminal.until("leases", |shows| shows.contains("Every partition"))?;
     until_same(&terminal, "leases", &cluster, partitions_are_as_told)?;

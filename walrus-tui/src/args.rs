@@ -43,6 +43,9 @@ pub struct Args {
     /// Begins with the chain of this partition.
     #[arg(long, value_name = "TOPIC/PARTITION", conflicts_with = "screen")]
     pub partition: Option<String>,
+    /// Begins with this consumer group.
+    #[arg(long, value_name = "GROUP", conflicts_with_all = ["screen", "partition"])]
+    pub group: Option<String>,
     /// In which form `--once` writes.
     #[arg(short, long, value_enum, default_value_t = Output::Text, requires = "once")]
     pub output: Output,

@@ -9,9 +9,8 @@ use std::{
 use clap::{CommandFactory as _, Parser as _};
 use walrus_admin::Endpoint;
 use walrus_tui::{
-    app::{App, Effect, Place},
+    app::{App, Effect, Place, command},
     args::{Args, ColorsArg, Command, Output},
-    model::PartitionName,
     once::{self, svg},
     runtime::{self, From},
     screen::Screen,
@@ -48,20 +47,25 @@ fn failed(why: impl std::fmt::Display) -> Failed {
 
 fn show(args: &Args) -> Result<(), Failed> {
     let mut app = App::new(theme(args));
-    let effect = match &args.partition {
-        Some(given) => {
-            app.places = vec![Place::Screen(Screen::Topics)];
-            Some(app.open_partition(partition(given)?))
+    match (&args.partition, &args.group) {
+        (Some(given), _) => {
+            let name = command::partition(given);
+            let name = name.ok_or_else(|| (USAGE, format!("{given:?} is no TOPIC/PARTITION")))?;
+            app.places = vec![Place::Screen(Screen::Topics), Place::Partition(name)];
         }
-        None => {
-            app.places = vec![Place::Screen(args.screen)];
-            None
+        (None, Some(group)) => {
+            app.places = vec![Place::Screen(Screen::Groups), Place::Group(group.clone())];
         }
-    };
+        (None, None) => app.places = vec![Place::Screen(args.screen)],
+    }
     if let Some(why) = args.screen.absent().filter(|_| args.once) {
         return Err((USAGE, format!("there is no {} to write: {why}", args.screen.title())));
     }
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if args.once && !args.demo && args.screen == Screen::Events {
+        let why = "changes are what a console sees while it runs: there are none to write at once";
+        return Err((USAGE, why.to_owned()));
+    }
     if !args.once && !is_terminal {
         let why = "this is no terminal: walrus-tui --once writes one screen to anything";
         return Err((USAGE, why.to_owned()));
@@ -73,7 +77,7 @@ fn show(args: &Args) -> Result<(), Failed> {
     }
     let began = Instant::now();
     let running = runtime::start(source(args)?, began).map_err(failed)?;
-    if let Some(Effect::Ask(wish)) = effect {
+    if let Effect::Ask(wish) = app.ask() {
         drop(running.wanted.send_replace(wish));
     }
     if args.once {
@@ -113,16 +117,6 @@ fn write_once(args: &Args, mut app: App) -> Result<(), Failed> {
         Output::Svg => svg::svg(&once::picture(&mut app, args.size)),
     };
     std::io::stdout().write_all(written.as_bytes()).map_err(failed)
-}
-
-fn partition(given: &str) -> Result<PartitionName, Failed> {
-    let parts = given.rsplit_once('/').and_then(|(topic, partition)| {
-        Some(PartitionName {
-            topic: topic.to_owned(),
-            partition: walrus_types::PartitionIndex(partition.parse().ok()?),
-        })
-    });
-    parts.ok_or_else(|| (USAGE, format!("{given:?} is no TOPIC/PARTITION")))
 }
 
 fn theme(args: &Args) -> Theme {

@@ -55,13 +55,18 @@ impl Screen {
     #[must_use]
     pub const fn absent(self) -> Option<&'static str> {
         match self {
-            Self::Overview | Self::Topics | Self::Leases => None,
-            Self::Nodes | Self::Raft | Self::Storage | Self::Groups | Self::Events | Self::Gc => {
-                Some("this screen is not built yet")
-            }
             Self::Playbooks => Some("nothing here runs playbooks yet"),
             Self::Operations => Some("nodes keep no list of operations yet"),
-            Self::Clients => Some("nodes tell nothing of single clients yet"),
+            Self::Overview
+            | Self::Nodes
+            | Self::Topics
+            | Self::Leases
+            | Self::Raft
+            | Self::Storage
+            | Self::Groups
+            | Self::Events
+            | Self::Gc
+            | Self::Clients => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 use walrus_admin::snapshot::Snapshot;
 use walrus_tui::{
-    app::{App, Effect, Message},
+    app::{App, Effect, Message, Typing},
     once,
     source::{
         Told,
@@ -30,7 +30,9 @@ enum Event {
 fn keys() -> impl Strategy<Value = Event> {
     let code = prop_oneof![
         any::<char>().prop_map(KeyCode::Char),
-        prop::sample::select("134/sS?qjkgGr ".chars().map(KeyCode::Char).collect::<Vec<_>>()),
+        prop::sample::select(
+            "1234567890DK/sS?qjkgGr: ".chars().map(KeyCode::Char).collect::<Vec<_>>()
+        ),
         prop::sample::select(vec![
             KeyCode::Enter,
             KeyCode::Esc,
@@ -118,13 +120,17 @@ fn play(events: Vec<Event>, theme: Theme) {
                 ..
             })
         );
+        let says_quit = matches!(
+            (&app.typing, &message),
+            (Some(Typing::Command(text)), Message::Key(KeyEvent { code: KeyCode::Enter, .. }))
+                if matches!(text.trim(), "q" | "quit")
+        );
         for effect in app.update(message, now) {
             match effect {
-                Effect::Quit => assert!(is_quit, "ended by another key"),
+                Effect::Quit => assert!(is_quit || says_quit, "ended by another key"),
                 Effect::Ask(wish) => {
-                    if let Some(name) = wish.chain {
-                        let chain = simulated.chain(&name, 500).map(Arc::new);
-                        app.update(Message::Told(Told::Chain { name, chain }), now);
+                    if let Some(also) = &wish.also {
+                        app.update(Message::Told(simulated.tell(also)), now);
                     }
                 }
             }

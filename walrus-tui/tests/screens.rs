@@ -1,7 +1,7 @@
 //! Every screen at three sizes on a made-up cluster, against pictures that are kept beside this
 //! file. `WALRUS_PICTURES=write` writes them anew: look at the difference before it is kept.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use walrus_tui::{
@@ -43,9 +43,8 @@ fn press(app: &mut App, simulated: &Simulated, keys: &str) {
         let key = Message::Key(KeyEvent::new(code, KeyModifiers::NONE));
         for effect in app.update(key, now) {
             let Effect::Ask(wish) = effect else { continue };
-            if let Some(name) = wish.chain {
-                let chain = simulated.chain(&name, 500).map(Arc::new);
-                app.update(Message::Told(Told::Chain { name, chain }), now);
+            if let Some(also) = &wish.also {
+                app.update(Message::Told(simulated.tell(also)), now);
             }
         }
     }
@@ -91,6 +90,28 @@ fn a_partition_is_a_chain_of_segments() {
     let (mut app, simulated, _) = console(60, Theme::default());
     press(&mut app, &simulated, "3/orders/1\n\njj");
     compare("partition", &mut app);
+}
+
+#[test]
+fn every_other_screen_is_as_it_was() {
+    let keys = [
+        ("nodes", "2j"),
+        ("raft", "5"),
+        ("storage", "6"),
+        ("groups", "7sj"),
+        ("group", "7\n"),
+        ("events", "8/led by n2\n"),
+        ("gc", "D"),
+        ("clients", "K"),
+        ("operations", "0"),
+        ("playbooks", "9"),
+        ("command", ":or"),
+    ];
+    for (name, keys) in keys {
+        let (mut app, simulated, _) = console(60, Theme::default());
+        press(&mut app, &simulated, keys);
+        compare(name, &mut app);
+    }
 }
 
 #[test]

@@ -22,6 +22,18 @@ pub enum Level {
     Error,
 }
 
+impl Level {
+    /// In a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// What something is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
@@ -33,6 +45,16 @@ pub enum Subject {
     Topic(String),
     /// A partition.
     Partition(PartitionName),
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cluster => f.write_str("cluster"),
+            Self::Node(name) | Self::Topic(name) => f.write_str(name),
+            Self::Partition(name) => name.fmt(f),
+        }
+    }
 }
 
 /// Something that changed.
@@ -193,10 +215,10 @@ fn opened(was: &PartitionEntry, is: &PartitionEntry) -> String {
     let more = is.epoch.0.saturating_sub(was.epoch.0);
     let rolls = if more > 1 { format!(", {more} rolls") } else { String::new() };
     let leader = if was.leader == is.leader {
-        format!("{} still leads", is.leader)
+        format!("led by {}", is.leader)
     } else {
-        format!("{} leads, before that {}", is.leader, was.leader)
+        format!("led by {}, before {}", is.leader, was.leader)
     };
     let base = text::whole(is.base.0);
-    format!("segment {} begins at {base}, {leader} ({}{rolls})", is.epoch, is.reason)
+    format!("segment {} at {base} {leader} ({}{rolls})", is.epoch, is.reason)
 }

@@ -4,6 +4,7 @@
 //! since it started, so a clock that jumps changes nothing.
 
 pub mod change;
+pub mod disks;
 pub mod heard;
 pub mod rates;
 pub mod series;
@@ -12,12 +13,13 @@ pub mod verdict;
 use std::{collections::VecDeque, sync::Arc};
 
 use walrus_admin::{
+    group::{GroupList, GroupStatus},
     partition::Chain,
     snapshot::{PartitionEntry, Snapshot, TopicEntry},
 };
 use walrus_types::{NodeId, PartitionIndex, TimestampMs, UptimeMs};
 
-use self::{change::Change, heard::Heard, rates::Rates, series::Series};
+use self::{change::Change, disks::Disks, heard::Heard, rates::Rates, series::Series};
 
 /// Changes that are kept; the oldest go.
 pub const CHANGES_MAX: usize = 2_000;
@@ -59,22 +61,32 @@ pub enum Link {
     },
 }
 
-/// A chain that is looked at.
+/// Something that is looked at beside the cluster as a whole.
 #[derive(Debug, Clone)]
-pub struct ChainSeen {
-    /// Of which partition.
-    pub name: PartitionName,
-    /// The newest part of it, and when it came.
-    pub newest: Option<(Arc<Chain>, UptimeMs)>,
-    /// Why there was none when it was asked for last, if so.
+pub struct Seen<K, T> {
+    /// What it is of.
+    pub of: K,
+    /// What was told last, and when it came.
+    pub newest: Option<(Arc<T>, UptimeMs)>,
+    /// Why there was nothing when it was asked for last, if so.
     pub failed: Option<String>,
 }
 
-impl ChainSeen {
+impl<K: PartialEq, T> Seen<K, T> {
     /// What is known of it.
-    #[must_use]
-    pub fn chain(&self) -> Option<&Chain> {
-        self.newest.as_ref().map(|(chain, _)| &**chain)
+    pub fn known(&self) -> Option<&T> {
+        self.newest.as_ref().map(|(known, _)| &**known)
+    }
+
+    /// Takes what was told; where that is why there is nothing, what is known stays.
+    pub fn take(slot: &mut Option<Self>, of: K, told: Result<Arc<T>, String>, now: UptimeMs) {
+        let before = slot.take().filter(|seen| seen.of == of);
+        let known = before.and_then(|seen| seen.newest);
+        let (newest, failed) = match told {
+            Ok(told) => (Some((told, now)), None),
+            Err(why) => (known, Some(why)),
+        };
+        *slot = Some(Self { of, newest, failed });
     }
 }
 
@@ -89,14 +101,22 @@ pub struct Model {
     pub heard: Heard,
     /// What nodes do each second, by the last two snapshots.
     pub rates: Rates,
+    /// How fast disks fill.
+    pub disks: Disks,
     /// Bytes that came in and went out each second, of all nodes.
     pub bytes_in: Series,
     /// See [`Model::bytes_in`].
     pub bytes_out: Series,
     /// What changed, the newest last.
     pub changes: VecDeque<Change>,
+    /// How many changes went because there was no room.
+    pub changes_dropped: u64,
     /// The chain that is looked at.
-    pub chain: Option<ChainSeen>,
+    pub chain: Option<Seen<PartitionName, Chain>>,
+    /// Consumer groups.
+    pub groups: Option<Seen<(), GroupList>>,
+    /// The group that is looked at.
+    pub group: Option<Seen<String, GroupStatus>>,
 }
 
 impl Default for Model {
@@ -106,10 +126,14 @@ impl Default for Model {
             newest: None,
             heard: Heard::default(),
             rates: Rates::default(),
+            disks: Disks::default(),
             bytes_in: Series::new(SERIES_MAX),
             bytes_out: Series::new(SERIES_MAX),
             changes: VecDeque::new(),
+            changes_dropped: 0,
             chain: None,
+            groups: None,
+            group: None,
         }
     }
 }
@@ -127,15 +151,20 @@ impl Model {
             if is_same_cluster {
                 change::between(before, &snapshot, &mut self.changes);
             } else {
-                (self.rates, self.heard) = (Rates::default(), Heard::default());
+                self.rates = Rates::default();
+                self.heard = Heard::default();
+                self.disks = Disks::default();
+                (self.chain, self.groups, self.group) = (None, None, None);
                 self.changes.push_back(change::other_cluster(&snapshot));
             }
             while self.changes.len() > CHANGES_MAX {
                 self.changes.pop_front();
+                self.changes_dropped += 1;
             }
         }
         self.heard.exchange(Arc::make_mut(&mut snapshot), now);
         self.rates.take(&snapshot);
+        self.disks.take(&snapshot, now);
         if let Some(total) = self.rates.total() {
             self.bytes_in.push(total.bytes_in);
             self.bytes_out.push(total.bytes_out);
@@ -143,15 +172,10 @@ impl Model {
         self.newest = Some((snapshot, now));
     }
 
-    /// The chain of a partition came, or did not: then what is known of it stays.
-    pub fn chain(&mut self, name: PartitionName, told: Result<Arc<Chain>, String>, now: UptimeMs) {
-        let before = self.chain.take().filter(|seen| seen.name == name);
-        let newest = before.and_then(|seen| seen.newest);
-        let (newest, failed) = match told {
-            Ok(chain) => (Some((chain, now)), None),
-            Err(why) => (newest, Some(why)),
-        };
-        self.chain = Some(ChainSeen { name, newest, failed });
+    /// The groups, as far as they are known.
+    #[must_use]
+    pub fn group_list(&self) -> Option<&GroupList> {
+        self.groups.as_ref().and_then(Seen::known)
     }
 
     /// A question was not answered.

@@ -16,6 +16,10 @@ pub struct Rate {
     pub bytes_out: f64,
     /// Requests.
     pub requests: f64,
+    /// Flushes of the write-ahead log.
+    pub flushes: f64,
+    /// Bytes that it made durable.
+    pub logged_bytes: f64,
     /// Of one core, how much it computes; 1 is all of it.
     pub cores: f64,
 }
@@ -67,6 +71,8 @@ impl Rates {
             bytes_in: sum.bytes_in + rate.bytes_in,
             bytes_out: sum.bytes_out + rate.bytes_out,
             requests: sum.requests + rate.requests,
+            flushes: sum.flushes + rate.flushes,
+            logged_bytes: sum.logged_bytes + rate.logged_bytes,
             cores: sum.cores + rate.cores,
         })
     }
@@ -84,6 +90,8 @@ fn between(before: &Vitals, now: &Vitals) -> Option<Rate> {
         bytes_in: per_second(from.bytes_in, to.bytes_in)?,
         bytes_out: per_second(from.bytes_out, to.bytes_out)?,
         requests: per_second(from.requests, to.requests)?,
+        flushes: per_second(before.wal.flushes, now.wal.flushes)?,
+        logged_bytes: per_second(before.wal.bytes, now.wal.bytes)?,
         cores: per_second(before.cpu_ms, now.cpu_ms)? / 1000.0,
     })
 }

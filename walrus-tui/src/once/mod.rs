@@ -2,19 +2,17 @@
 
 pub mod svg;
 
-use std::{
-    sync::{Arc, mpsc::Receiver},
-    time::Duration,
-};
+use std::{sync::mpsc::Receiver, time::Duration};
 
 use ratatui::{buffer::Buffer, layout::Rect};
 use walrus_types::UptimeMs;
 
 use crate::{
-    app::{App, Message, Place},
+    app::{App, Effect, Message, Place},
+    model::Seen,
     screen::Screen,
     source::{
-        CHAIN_LINKS, Told,
+        Told, Wanted,
         simulated::{STEP_MS, Simulated},
     },
     ui::{frame, paint::Canvas},
@@ -51,13 +49,25 @@ pub fn text(buffer: &Buffer) -> String {
 /// What the present screen was made of.
 #[must_use]
 pub fn json(app: &App) -> serde_json::Value {
-    let chain = app.model.chain.as_ref().and_then(|seen| seen.chain());
-    match (app.place(), app.model.seen()) {
-        (Place::Partition(_), _) => serde_json::to_value(chain),
-        (_, Some(snapshot)) => serde_json::to_value(snapshot),
-        (_, None) => Ok(serde_json::Value::Null),
+    let model = &app.model;
+    let json = match app.place() {
+        Place::Partition(_) => serde_json::to_value(model.chain.as_ref().and_then(Seen::known)),
+        Place::Group(_) => serde_json::to_value(model.group.as_ref().and_then(Seen::known)),
+        Place::Screen(Screen::Groups) => serde_json::to_value(model.group_list()),
+        Place::Screen(_) => serde_json::to_value(model.seen()),
+    };
+    json.unwrap_or(serde_json::Value::Null)
+}
+
+/// Why the present screen lacks what it is made of, if somebody said so.
+fn failed(app: &App) -> Option<&str> {
+    let model = &app.model;
+    match app.place() {
+        Place::Partition(_) => model.chain.as_ref()?.failed.as_deref(),
+        Place::Group(_) => model.group.as_ref()?.failed.as_deref(),
+        Place::Screen(Screen::Groups) => model.groups.as_ref()?.failed.as_deref(),
+        Place::Screen(_) => None,
     }
-    .unwrap_or(serde_json::Value::Null)
 }
 
 /// Waits until the source has told what the present screen needs, or why it cannot.
@@ -78,13 +88,19 @@ pub fn fill(app: &mut App, told: &Receiver<Told>, patience: Duration) -> Result<
         snapshots += u64::from(matches!(told, Told::Snapshot(_)));
         let now = UptimeMs(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
         app.update(Message::Told(told), now);
+        if let Some(why) = failed(app) {
+            return Err(why.to_owned());
+        }
+        let model = &app.model;
         let is_whole = match app.place() {
-            Place::Partition(_) => app.model.chain.is_some() && snapshots > 0,
+            Place::Partition(_) => model.chain.is_some(),
+            Place::Group(_) => model.group.is_some(),
+            Place::Screen(Screen::Groups) => model.groups.is_some(),
             // What nodes do each second is what is different between two.
-            Place::Screen(Screen::Overview | Screen::Nodes) => snapshots > 1,
-            Place::Screen(_) => snapshots > 0,
+            Place::Screen(Screen::Topics | Screen::Leases | Screen::Raft) => true,
+            Place::Screen(_) => snapshots > 1,
         };
-        if is_whole {
+        if is_whole && snapshots > 0 {
             return Ok(());
         }
     }
@@ -93,7 +109,7 @@ pub fn fill(app: &mut App, told: &Receiver<Told>, patience: Duration) -> Result<
 /// What a made-up cluster shows after so many seconds.
 ///
 /// # Errors
-/// That there is no such partition.
+/// That there is no such partition or group.
 pub fn play(app: &mut App, simulated: &mut Simulated, seconds: u64) -> Result<(), String> {
     let mut now = UptimeMs(0);
     for _ in 0..seconds {
@@ -101,9 +117,11 @@ pub fn play(app: &mut App, simulated: &mut Simulated, seconds: u64) -> Result<()
         now = UptimeMs(now.0 + STEP_MS);
         app.update(Message::Told(Told::Snapshot(simulated.shared())), now);
     }
-    if let Place::Partition(name) = app.place().clone() {
-        let chain = simulated.chain(&name, CHAIN_LINKS)?;
-        app.update(Message::Told(Told::Chain { name, chain: Ok(Arc::new(chain)) }), now);
+    if let Effect::Ask(Wanted { also: Some(also), .. }) = app.ask() {
+        app.update(Message::Told(simulated.tell(&also)), now);
+    }
+    if let Some(why) = failed(app) {
+        return Err(why.to_owned());
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use walrus_types::UptimeMs;
 use self::terminal::Screen;
 pub use self::terminal::restore;
 use crate::{
-    app::{App, Effect, Message, Place},
+    app::{App, Effect, Message},
     source::{
         Told, Wanted, live,
         simulated::{STEP_MS, Simulated},
@@ -86,11 +86,10 @@ fn demo(mut simulated: Simulated, wanted: &watch::Receiver<Wanted>, tell: &SyncS
         if is_due && tell.send(Told::Snapshot(simulated.shared())).is_err() {
             return;
         }
-        if let Some(name) = wish.chain.as_ref().filter(|_| is_due || wish != asked) {
-            let chain = simulated.chain(name, crate::source::CHAIN_LINKS).map(std::sync::Arc::new);
-            if tell.send(Told::Chain { name: name.clone(), chain }).is_err() {
-                return;
-            }
+        if let Some(also) = wish.also.as_ref().filter(|_| is_due || wish != asked)
+            && tell.send(simulated.tell(also)).is_err()
+        {
+            return;
         }
         asked = wish;
         thread::sleep(Duration::from_millis(20));
@@ -121,8 +120,8 @@ pub fn run(
             }
         }
     })?);
-    if let Place::Partition(name) = app.place() {
-        wanted.send_replace(Wanted { chain: Some(name.clone()), refreshes: 0 });
+    if let Effect::Ask(wish) = app.ask() {
+        wanted.send_replace(wish);
     }
     draw(&mut app, &mut screen)?;
     drawn_first();

@@ -10,16 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::de::DeserializeOwned;
 use tokio::{sync::watch, time::timeout};
 use walrus_admin::{
-    Endpoint,
+    Endpoint, Kind,
     client::{Client, ClientError},
-    partition::Chain,
+    escape,
     snapshot::Snapshot,
 };
 use walrus_types::{UptimeMs, chance::Chance};
 
-use super::{CHAIN_LINKS, Told, Wanted};
+use super::{Also, CHAIN_LINKS, Told, Wanted};
 use crate::model::PartitionName;
 
 /// Between two questions.
@@ -82,14 +83,28 @@ impl Asked {
         }
     }
 
-    /// A chain, of whoever answered last.
-    async fn chain(&self, name: &PartitionName) -> Result<Chain, String> {
-        let path = format!(
-            "/v1/topics/{}/partitions/{}/segments?limit={CHAIN_LINKS}",
-            name.topic, name.partition
-        );
+    /// Something more, of whoever answered last.
+    async fn more<T: Kind + DeserializeOwned>(&self, path: &str) -> Result<Arc<T>, String> {
         let Some(at) = self.order.first() else { return Err("there is nobody to ask".to_owned()) };
-        self.client.get_at(at, &path).await.map_err(|why| why.to_string())
+        self.client.get_at(at, path).await.map(Arc::new).map_err(|why| why.to_string())
+    }
+
+    async fn also(&self, also: Also) -> Told {
+        match also {
+            Also::Chain(name) => {
+                let PartitionName { topic, partition } = &name;
+                let path = format!(
+                    "/v1/topics/{topic}/partitions/{partition}/segments?limit={CHAIN_LINKS}"
+                );
+                let chain = self.more(&path).await;
+                Told::Chain { name, chain }
+            }
+            Also::Groups => Told::Groups(self.more("/v1/groups").await),
+            Also::Group(name) => {
+                let group = self.more(&format!("/v1/groups/{}", escape(&name))).await;
+                Told::Group { name, group }
+            }
+        }
     }
 }
 
@@ -137,7 +152,6 @@ async fn ask(asked: &mut Asked, wanted: &Wanted, tell: &SyncSender<Told>) -> Res
     if tell.send(Told::Snapshot(Arc::new(snapshot))).is_err() {
         return Ok(false);
     }
-    let Some(name) = &wanted.chain else { return Ok(true) };
-    let chain = asked.chain(name).await.map(Arc::new);
-    Ok(tell.send(Told::Chain { name: name.clone(), chain }).is_ok())
+    let Some(also) = wanted.also.clone() else { return Ok(true) };
+    Ok(tell.send(asked.also(also).await).is_ok())
 }

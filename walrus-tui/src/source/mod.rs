@@ -1,14 +1,18 @@
 //! Where snapshots come from: a cluster ([`live`]), or one that is made up ([`simulated`]).
 //!
-//! A source runs on threads of its own and tells what it has in messages. It is told which chain
-//! is looked at and answers with that, too.
+//! A source runs on threads of its own and tells what it has in messages. It is told what else is
+//! looked at, a chain or groups, and answers with that, too.
 
 pub mod live;
 pub mod simulated;
 
 use std::sync::Arc;
 
-use walrus_admin::{partition::Chain, snapshot::Snapshot};
+use walrus_admin::{
+    group::{GroupList, GroupStatus},
+    partition::Chain,
+    snapshot::Snapshot,
+};
 use walrus_types::UptimeMs;
 
 use crate::model::PartitionName;
@@ -25,6 +29,15 @@ pub enum Told {
         /// Its newest part.
         chain: Result<Arc<Chain>, String>,
     },
+    /// Consumer groups, or why they cannot be told.
+    Groups(Result<Arc<GroupList>, String>),
+    /// One of them, or why it cannot.
+    Group {
+        /// Its name.
+        name: String,
+        /// What is known of it.
+        group: Result<Arc<GroupStatus>, String>,
+    },
     /// Nobody answered.
     Lost {
         /// What the last question came to.
@@ -34,11 +47,22 @@ pub enum Told {
     },
 }
 
+/// What a source is asked for beside the cluster as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Also {
+    /// A partition's chain.
+    Chain(PartitionName),
+    /// Consumer groups.
+    Groups,
+    /// One of them.
+    Group(String),
+}
+
 /// What a source is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wanted {
-    /// The chain to tell with each snapshot.
-    pub chain: Option<PartitionName>,
+    /// What to tell with each snapshot.
+    pub also: Option<Also>,
     /// Rises when somebody wants news now.
     pub refreshes: u64,
 }

@@ -6,7 +6,7 @@ use super::{
     screens, text,
 };
 use crate::{
-    app::{App, Place},
+    app::{App, Place, Typing, command},
     model::{Link, STALE_MS, change::Level, verdict},
 };
 
@@ -32,6 +32,7 @@ pub fn draw(app: &App, canvas: &mut Canvas<'_>) {
     match app.place() {
         Place::Screen(screen) => screens::draw(app, *screen, &mut body),
         Place::Partition(name) => screens::partition::draw(app, name, &mut body),
+        Place::Group(name) => screens::group::draw(app, name, &mut body),
     }
     body.old_ms = None;
     if app.helps {
@@ -114,11 +115,8 @@ fn joined(parts: &[String], bar: &str) -> (String, usize) {
 
 fn footer(app: &App, canvas: &mut Canvas<'_>) {
     let theme = canvas.theme;
-    if app.types_filter {
-        let end = canvas.put(1, 0, "filter: ", theme.strong());
-        let end = canvas.put(end, 0, &app.listed.filter, theme.text());
-        canvas.put(end, 0, theme.glyph("█", "_"), theme.text());
-        return;
+    if let Some(typing) = &app.typing {
+        return typed(app, typing, canvas);
     }
     let hint = |binding: &keymap::Binding| (binding.keys[0].name(), binding.what);
     let wide = |(key, what): &(String, &str)| text::width(key) + 1 + text::width(what);
@@ -138,6 +136,28 @@ fn footer(app: &App, canvas: &mut Canvas<'_>) {
     }
     if let Some(quit) = quit {
         put(room, quit);
+    }
+}
+
+/// What is being typed, and what it may mean.
+fn typed(app: &App, typing: &Typing, canvas: &mut Canvas<'_>) {
+    let theme = canvas.theme;
+    let filter = app.listing().map(|listing| app.lists.of(listing).filter.as_str());
+    let (what, text) = match typing {
+        Typing::Filter => ("filter: ", filter.unwrap_or_default()),
+        Typing::Command(text) => ("go to: ", text.as_str()),
+    };
+    let end = canvas.put(1, 0, what, theme.strong());
+    let end = canvas.put(end, 0, text, theme.text());
+    let end = canvas.put(end, 0, theme.glyph("█", "_"), theme.text());
+    if let Typing::Command(text) = typing {
+        let offers = command::offers(&app.model, text);
+        let hint = match offers.first() {
+            Some(_) => offers.join("  "),
+            None if command::goal(&app.model, text).is_some() => "enter goes there".to_owned(),
+            None => "there is nothing of that name".to_owned(),
+        };
+        canvas.put(end + 2, 0, &hint, theme.dim());
     }
 }
 

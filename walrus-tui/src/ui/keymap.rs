@@ -27,6 +27,8 @@ pub enum Action {
     Last,
     /// Begin to type a filter.
     Filter,
+    /// Begin to type a command.
+    Command,
     /// Order by the next column.
     Sort,
     /// Turn the order around.
@@ -70,6 +72,7 @@ pub const KEYS: &[Binding] = &[
     Binding { keys: &[Code(KeyCode::Enter)], action: Action::Open, what: "open" },
     Binding { keys: &[Code(KeyCode::Esc), Char('q')], action: Action::Back, what: "back" },
     Binding { keys: &[Char('/')], action: Action::Filter, what: "filter" },
+    Binding { keys: &[Char(':')], action: Action::Command, what: "go to" },
     Binding { keys: &[Char('s')], action: Action::Sort, what: "sort" },
     Binding { keys: &[Char(' ')], action: Action::Freeze, what: "freeze" },
     Binding { keys: &[Char('?')], action: Action::Help, what: "help" },
@@ -101,7 +104,7 @@ pub const KEYS: &[Binding] = &[
 ];
 
 /// How many of the table the footer shows, beside the key that ends the console.
-pub const IN_FOOTER: usize = 6;
+pub const IN_FOOTER: usize = 7;
 
 impl Key {
     /// As people write it.

@@ -24,18 +24,26 @@ pub struct Column {
     pub side: Side,
     /// Where there is little room, columns of a higher number go first.
     pub rank: u8,
+    /// Whether it takes the room that is left.
+    pub grows: bool,
 }
 
 /// A column of words.
 #[must_use]
 pub const fn words(title: &'static str, width: usize, rank: u8) -> Column {
-    Column { title, width, side: Side::Left, rank }
+    Column { title, width, side: Side::Left, rank, grows: false }
 }
 
 /// A column of numbers.
 #[must_use]
 pub const fn numbers(title: &'static str, width: usize, rank: u8) -> Column {
-    Column { title, width, side: Side::Right, rank }
+    Column { title, width, side: Side::Right, rank, grows: false }
+}
+
+/// A column of words that takes the room that is left; `width` at least.
+#[must_use]
+pub const fn rest(title: &'static str, width: usize, rank: u8) -> Column {
+    Column { title, width, side: Side::Left, rank, grows: true }
 }
 
 /// A text with its style.
@@ -92,6 +100,16 @@ pub fn fitting(columns: &[Column], width: usize) -> Vec<usize> {
     kept
 }
 
+/// The columns, with what is left of the room given to the first that takes it.
+fn grown(columns: &[Column], kept: &[usize], width: usize) -> Vec<Column> {
+    let mut columns = columns.to_vec();
+    let needed: usize = kept.iter().map(|at| columns[*at].width + 1).sum();
+    if let Some(at) = kept.iter().find(|at| columns[**at].grows) {
+        columns[*at].width += (width + 1).saturating_sub(needed);
+    }
+    columns
+}
+
 /// Draws titles and the rows from `window.top` on. `row` makes one row, a cell for each column.
 pub fn draw(
     canvas: &mut Canvas<'_>,
@@ -101,6 +119,7 @@ pub fn draw(
 ) {
     let theme = canvas.theme;
     let kept = fitting(columns, canvas.width().saturating_sub(2));
+    let columns = grown(columns, &kept, canvas.width().saturating_sub(2));
     let mut x = 1;
     for at in &kept {
         put(canvas, (x, 0), &columns[*at], &Cell::new(columns[*at].title, theme.dim()));

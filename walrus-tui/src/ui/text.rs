@@ -90,6 +90,42 @@ pub fn span(ms: u64) -> String {
     }
 }
 
+/// How long something took, in microseconds.
+#[must_use]
+pub fn micros(us: u64) -> String {
+    let ms = us as f64 / 1_000.0;
+    match us {
+        0..=999 => format!("{us} us"),
+        1_000..=99_999 => format!("{ms:.1} ms"),
+        100_000..=999_999 => format!("{ms:.0} ms"),
+        _ => span(us / 1_000),
+    }
+}
+
+/// How long something takes, in seconds.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "casts of floats stop at the ends")]
+#[expect(clippy::cast_sign_loss, reason = "casts of floats stop at the ends")]
+pub fn seconds(seconds: f64) -> String {
+    span((seconds * 1_000.0) as u64)
+}
+
+/// A share of a whole; a dash where there is no whole.
+#[must_use]
+pub fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "-".to_owned();
+    }
+    format!("{:.0} %", part as f64 * 100.0 / whole as f64)
+}
+
+/// Bytes more or less.
+#[must_use]
+pub fn signed_bytes(more: f64) -> String {
+    let sign = if more < 0.0 { "-" } else { "" };
+    format!("{sign}{}", bytes(more.abs()))
+}
+
 /// The time of day, UTC.
 #[must_use]
 pub fn clock(at: TimestampMs) -> String {
@@ -117,6 +153,10 @@ mod tests {
         assert_eq!([whole(0), whole(1_000), whole(-41_882_310)], ["0", "1 000", "-41 882 310"]);
         let spans = [0, 1_449, 11_000, 150_000, 7_300_000, 200_000_000].map(span);
         assert_eq!(spans, ["0.0 s", "1.4 s", "11 s", "2 m", "2 h", "2 d"]);
+        let times = [0, 999, 1_500, 99_949, 250_000, 3_000_000].map(micros);
+        assert_eq!(times, ["0 us", "999 us", "1.5 ms", "99.9 ms", "250 ms", "3.0 s"]);
+        assert_eq!([percent(1, 3), percent(5, 0)], ["33 %", "-"]);
+        assert_eq!([signed_bytes(-2048.0), signed_bytes(10.0)], ["-2.0 KiB", "10 B"]);
         assert_eq!(clock(TimestampMs(1_767_268_861_000)), "12:01:01");
         assert_eq!(clock(TimestampMs(-1)), "23:59:59");
     }

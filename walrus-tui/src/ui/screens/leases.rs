@@ -12,7 +12,7 @@ use crate::{
 /// A field that changed so short a time ago is marked.
 const FRESH_MS: i64 = 10_000;
 
-pub(crate) fn draw(app: &App, canvas: &mut Canvas<'_>) {
+pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     let Some(snapshot) = app.model.seen() else { return nothing_yet(app, canvas) };
     let (width, height) = (canvas.width(), canvas.height());
     let balance = (snapshot.nodes.len() + 2).min(height / 4).max(3);
@@ -75,7 +75,7 @@ fn fields_of(app: &App, snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
             Subject::Cluster | Subject::Node(_) | Subject::Topic(_) => None,
         })
         .collect();
-    let (width, height) = (inside.width().max(1), inside.height());
+    let (width, height) = (inside.width().saturating_sub(2).max(1), inside.height());
     for (at, (topic, partition)) in partitions(snapshot).take(width * height).enumerate() {
         let is_fresh = fresh
             .iter()
@@ -86,7 +86,7 @@ fn fields_of(app: &App, snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
             (true, false) => theme.glyph("■", "o"),
         };
         inside.put(
-            at % width,
+            1 + at % width,
             at / width,
             sign,
             theme.node(place_of(Some(snapshot), partition.leader)),

@@ -1,17 +1,25 @@
 //! The screens, a file for each.
 
-pub mod leases;
-pub mod overview;
-pub mod partition;
-pub mod topics;
+mod clients;
+mod events;
+mod gc;
+pub(super) mod group;
+mod groups;
+mod leases;
+mod nodes;
+mod overview;
+pub(super) mod partition;
+mod raft;
+mod storage;
+mod topics;
+
+use walrus_admin::snapshot::NodeEntry;
+use walrus_types::UptimeMs;
 
 use super::{paint::Canvas, table::Cell, text, theme::Theme};
 use crate::{
-    app::App,
-    model::{
-        Link,
-        change::{Change, Subject},
-    },
+    app::{App, lists::Listing},
+    model::{Link, change::Change},
     screen::Screen,
 };
 
@@ -26,10 +34,50 @@ pub(super) fn draw(app: &App, screen: Screen, canvas: &mut Canvas<'_>) {
     }
     match screen {
         Screen::Overview => overview::draw(app, canvas),
+        Screen::Nodes => nodes::draw(app, canvas),
         Screen::Topics => topics::draw(app, canvas),
         Screen::Leases => leases::draw(app, canvas),
-        _ => {}
+        Screen::Raft => raft::draw(app, canvas),
+        Screen::Storage => storage::draw(app, canvas),
+        Screen::Groups => groups::draw(app, canvas),
+        Screen::Events => events::draw(app, canvas),
+        Screen::Gc => gc::draw(app, canvas),
+        Screen::Clients => clients::draw(app, canvas),
+        Screen::Playbooks | Screen::Operations => {}
     }
+}
+
+/// What a list is called: how many there are, in which order, and which.
+fn title(app: &App, listing: Listing, what: &str) -> String {
+    let listed = app.lists.of(listing);
+    let order = listing.orders().get(listed.order).copied().unwrap_or_default();
+    let by = if listing.orders().len() > 1 { format!(" by {order}") } else { String::new() };
+    let turned = if listed.reversed { ", turned around" } else { "" };
+    let filtered = match listed.filter.strip_prefix('!') {
+        _ if listed.filter.is_empty() => String::new(),
+        Some(without) => format!(", without {without}"),
+        None => format!(", with {}", listed.filter),
+    };
+    format!("{} {what}{by}{turned}{filtered}", listed.rows.len())
+}
+
+/// How old what a node said is by now: as old as it was when it was told, and that since then.
+fn age_of(app: &App, entry: &NodeEntry) -> String {
+    let age = entry.vitals_age_ms.zip(app.model.age_ms(app.now));
+    age.map_or_else(|| "-".to_owned(), |(then, since)| text::span(then.saturating_add(since)))
+}
+
+/// What came `at` some time may be older than the rest: frames say so.
+fn aged(app: &App, at: UptimeMs, stale_ms: u64, canvas: &mut Canvas<'_>) {
+    let age = app.now.since(at);
+    canvas.old_ms = canvas.old_ms.map(|_| age).or((age > stale_ms).then_some(age));
+}
+
+/// Says why there is nothing else.
+fn said(canvas: &mut Canvas<'_>, title: &str, what: &str) {
+    let mut inside = canvas.framed(title);
+    let theme = inside.theme;
+    inside.put(1, 1, what, theme.text());
 }
 
 /// What is said where there is nothing to show yet: never an empty screen.
@@ -61,36 +109,33 @@ fn nothing_yet(app: &App, canvas: &mut Canvas<'_>) {
 }
 
 /// What changed, the newest first.
-fn changes(app: &App, canvas: &mut Canvas<'_>) {
+fn changes_where(app: &App, canvas: &mut Canvas<'_>, is_wanted: impl Fn(&Change) -> bool) {
     let theme = canvas.theme;
-    if app.model.changes.is_empty() {
-        canvas.put(1, 0, "nothing has changed since this console began", theme.dim());
-    }
-    for (row, change) in app.model.changes.iter().rev().take(canvas.height()).enumerate() {
+    let wanted = app.model.changes.iter().rev().filter(|change| is_wanted(change));
+    let mut rows = 0;
+    for (row, change) in wanted.take(canvas.height()).enumerate() {
         let [time, sign, subject, what] = told(theme, change);
         let end = canvas.put(1, row, &time.text, time.style);
         let end = canvas.put(end + 1, row, &sign.text, sign.style);
         canvas.part(end + 1, row, 16, 1).put(0, 0, &subject.text, subject.style);
         canvas.put(end + 18, row, &what.text, what.style);
+        rows += 1;
+    }
+    if rows == 0 {
+        canvas.put(1, 0, "nothing has changed since this console began", theme.dim());
     }
 }
 
 fn told(theme: Theme, change: &Change) -> [Cell; 4] {
-    let subject = match &change.subject {
-        Subject::Cluster => "cluster".to_owned(),
-        Subject::Node(node) => node.clone(),
-        Subject::Topic(topic) => topic.clone(),
-        Subject::Partition(name) => name.to_string(),
-    };
     [
         Cell::new(text::clock(change.at), theme.dim()),
         Cell::new(theme.sign(change.level), theme.level(change.level)),
-        Cell::new(subject, theme.strong()),
+        Cell::new(change.subject.to_string(), theme.strong()),
         Cell::new(change.text.clone(), theme.text()),
     ]
 }
 
 /// Nodes as people write them, one after another.
-fn nodes(members: &[walrus_types::NodeId]) -> String {
+fn copies_of(members: &[walrus_types::NodeId]) -> String {
     members.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }

@@ -2,7 +2,7 @@
 
 use walrus_admin::partition::{Chain, Segment};
 
-use super::{nodes, nothing_yet};
+use super::{copies_of, nothing_yet, said};
 use crate::{
     app::App,
     model::{PartitionName, STALE_MS, find},
@@ -27,17 +27,15 @@ const COLUMNS: &[Column] = &[
     words("NEWEST RECORD", 13, 4),
 ];
 
-pub(crate) fn draw(app: &App, name: &PartitionName, canvas: &mut Canvas<'_>) {
+pub(in crate::ui) fn draw(app: &App, name: &PartitionName, canvas: &mut Canvas<'_>) {
     let Some(snapshot) = app.model.seen() else { return nothing_yet(app, canvas) };
     let (width, height) = (canvas.width(), canvas.height());
-    let seen = app.model.chain.as_ref().filter(|seen| seen.name == *name);
+    let seen = app.model.chain.as_ref().filter(|seen| seen.of == *name);
     let Some((chain, at)) = seen.and_then(|seen| seen.newest.as_ref()) else {
         let why = seen.and_then(|seen| seen.failed.as_deref());
-        return said(canvas, name, why.unwrap_or("asking for its chain"));
+        return said(canvas, &name.to_string(), why.unwrap_or("asking for its chain"));
     };
-    // It may be older than the rest.
-    let age = app.now.since(*at);
-    canvas.old_ms = canvas.old_ms.map(|_| age).or((age > STALE_MS).then_some(age));
+    super::aged(app, *at, STALE_MS, canvas);
     let copies = copies(chain);
     let high = (copies + 5).min(height / 2);
     let title = match find(snapshot, name) {
@@ -104,14 +102,8 @@ fn segment(link: &Segment, chain: &Chain) -> Vec<Cell> {
         number(link.end.map(|end| end.0)),
         number(link.end.map(|end| end.0 - link.base.0)),
         Cell::from(link.bytes.map_or_else(|| "-".to_owned(), |bytes| text::bytes(bytes as f64))),
-        Cell::from(nodes(&link.members)),
+        Cell::from(copies_of(&link.members)),
         Cell::from(link.reason.clone()),
         Cell::from(link.max_timestamp_ms.map_or_else(|| "-".to_owned(), text::clock)),
     ]
-}
-
-fn said(canvas: &mut Canvas<'_>, name: &PartitionName, what: &str) {
-    let mut inside = canvas.framed(&name.to_string());
-    let theme = inside.theme;
-    inside.put(1, 1, what, theme.text());
 }

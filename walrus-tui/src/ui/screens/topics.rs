@@ -1,8 +1,11 @@
 //! Topics: their partitions, one in each row.
 
-use super::{nodes, nothing_yet};
+use super::{copies_of, nothing_yet};
 use crate::{
-    app::{App, row},
+    app::{
+        App,
+        lists::{Listing, partition_at},
+    },
     model::change::Level,
     ui::{
         chain::place_of,
@@ -25,7 +28,7 @@ pub(super) const COLUMNS: &[Column] = &[
     words("OPENED FOR", 12, 4),
 ];
 
-pub(crate) fn draw(app: &App, canvas: &mut Canvas<'_>) {
+pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     if app.model.seen().is_none() {
         return nothing_yet(app, canvas);
     }
@@ -36,16 +39,14 @@ pub(crate) fn draw(app: &App, canvas: &mut Canvas<'_>) {
 pub(super) fn list(app: &App, canvas: &mut Canvas<'_>) {
     let Some(snapshot) = app.model.seen() else { return };
     let theme = canvas.theme;
-    let rows = &app.listed.rows;
-    let filter = &app.listed.filter;
-    let turned = if app.listed.reversed { ", turned around" } else { "" };
-    let filtered = if filter.is_empty() { String::new() } else { format!(", with {filter}") };
-    let title =
-        format!("{} partitions by {}{turned}{filtered}", rows.len(), app.listed.order.name());
+    let listed = app.lists.of(Listing::Partitions);
+    let rows = &listed.rows;
+    let title = super::title(app, Listing::Partitions, "partitions");
     let mut inside = canvas.framed(&title);
-    let window = app.listed.window.fitted(rows.len(), inside.height().saturating_sub(1));
+    let window = listed.window.fitted(rows.len(), inside.height().saturating_sub(1));
     table::draw(&mut inside, COLUMNS, (rows.len(), Some(window)), |at| {
-        let Some((topic, partition)) = rows.get(at).and_then(|at| row(snapshot, *at)) else {
+        let Some((topic, partition)) = rows.get(at).and_then(|at| partition_at(snapshot, *at))
+        else {
             return Vec::new();
         };
         let is_short = partition.members.len() < usize::from(topic.replicas_target);
@@ -64,7 +65,7 @@ pub(super) fn list(app: &App, canvas: &mut Canvas<'_>) {
             Cell::from(text::whole(partition.base.0)),
             Cell::new(text::whole(partition.log_start.0), theme.dim()),
             Cell::from(text::bytes(partition.sealed_bytes as f64)),
-            Cell::from(nodes(&partition.members)),
+            Cell::from(copies_of(&partition.members)),
             Cell::new(partition.reason.clone(), theme.dim()),
         ]
     });

@@ -10,15 +10,18 @@ use walrus_admin::{
     node::{Addresses, Holding, Node, NodeState, RaftPart},
     partition::{Chain, Segment},
     snapshot::{
-        DiskVitals, LeaseView, NodeEntry, PartitionEntry, RaftView, Snapshot, TopicEntry, Traffic,
-        Vitals, WalVitals,
+        DiskVitals, Keeps, LeaseView, NodeEntry, PartitionEntry, RaftView, Snapshot, StoreVitals,
+        TopicEntry, Traffic, Vitals, WalVitals,
     },
 };
 use walrus_types::{
     Epoch, Incarnation, NodeId, Offset, PartitionIndex, StorageId, TimestampMs, chance::Chance,
 };
 
+use super::{Also, CHAIN_LINKS, Told};
 use crate::model::PartitionName;
+
+mod groups;
 
 /// Topics are called so, one after another, and then with numbers.
 const TOPICS: [&str; 6] = ["audit", "clicks", "invoices", "orders", "payments", "sessions"];
@@ -285,6 +288,7 @@ impl Simulated {
         let topics = topics.into_iter().map(|(topic, partitions)| TopicEntry {
             topic: topic.to_owned(),
             replicas_target: u8::try_from(self.nodes.len().min(3)).unwrap_or(3),
+            keeps: Some(Keeps { ms: Some(7_200_000), bytes: Some(4 << 30), segments: None }),
             partitions,
         });
         Snapshot {
@@ -315,6 +319,7 @@ impl Simulated {
             log_start: log.sealed.first().map_or(Offset(log.base), |first| first.base),
             segments: u64::try_from(log.sealed.len()).unwrap_or(0) + 1,
             sealed_bytes: log.sealed.iter().filter_map(|segment| segment.bytes).sum(),
+            oldest_ms: log.sealed.first().and_then(|first| first.max_timestamp_ms),
             reason: log.reason.to_owned(),
         }
     }
@@ -333,21 +338,23 @@ impl Simulated {
             uptime_ms: self.now_ms - life.began_ms,
             metadata_version: self.version,
             raft: RaftView {
+                state: if at == self.controller { "leader" } else { "follower" }.to_owned(),
                 term: self.term,
                 leader: Some(node_id(self.controller)),
                 last: self.version,
                 applied: self.version,
+                committed: self.version,
+                snapshot: self.version / 100 * 100,
+                purged: self.version / 200 * 100,
             },
             leases: LeaseView { loaded: leads, rolling: 0, without_lease: 0, silent_ms: 80 },
             traffic: life.traffic,
-            wal: WalVitals {
-                ring_bytes: 512 << 20,
-                used_bytes: (40 << 20) + (life.flushes % 97) * (1 << 20),
-                flushes: life.flushes,
-                flush_p50_us: 410,
-                flush_p99_us: life.flush_p99_us,
-                hot_tail_bytes: 9 << 20,
-                hot_tail_max_bytes: 256 << 20,
+            wal: wal(life),
+            store: StoreVitals {
+                open_files: leads * 2,
+                disk_full: false,
+                pruned_held: u64::from(at == 1) * 2,
+                pruned_holders: u64::from(at == 1) * 3,
             },
             disk: DiskVitals { total_bytes: 1 << 40, free_bytes: (1 << 40) - (1 << 38) - stored },
             resident_bytes: 48 << 20,
@@ -416,10 +423,42 @@ impl Simulated {
         })
     }
 
+    /// What is asked for beside the cluster as a whole.
+    #[must_use]
+    pub fn tell(&self, also: &Also) -> Told {
+        match also {
+            Also::Chain(name) => {
+                let chain = self.chain(name, CHAIN_LINKS).map(Arc::new);
+                Told::Chain { name: name.clone(), chain }
+            }
+            Also::Groups => Told::Groups(Ok(Arc::new(self.groups()))),
+            Also::Group(name) => {
+                Told::Group { name: name.clone(), group: self.group(name).map(Arc::new) }
+            }
+        }
+    }
+
     /// The same, shared.
     #[must_use]
     pub fn shared(&self) -> Arc<Snapshot> {
         Arc::new(self.snapshot())
+    }
+}
+
+fn wal(life: &Life) -> WalVitals {
+    WalVitals {
+        ring_bytes: 512 << 20,
+        used_bytes: (40 << 20) + (life.flushes % 97) * (1 << 20),
+        flushes: life.flushes,
+        flush_p50_us: 410,
+        flush_p99_us: life.flush_p99_us,
+        hot_tail_bytes: 9 << 20,
+        hot_tail_max_bytes: 256 << 20,
+        entries: life.flushes * 20,
+        bytes: life.flushes * 24_576,
+        flush_counts: [0, 0, 0, 0, 0, 0, 0, 1, 9, 40, 35, 12, 3]
+            .map(|share: u64| life.flushes * share / 100)
+            .to_vec(),
     }
 }
 

@@ -1,0 +1,129 @@
+//! What is typed after `:`: the name of a screen, a partition, a topic, a node, a group.
+
+use clap::ValueEnum as _;
+
+use crate::{
+    model::{Model, PartitionName},
+    screen::Screen,
+};
+
+/// Where a command leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// A screen.
+    Screen(Screen),
+    /// A partition's chain.
+    Partition(PartitionName),
+    /// The partitions of a topic.
+    Topic(String),
+    /// A group.
+    Group(String),
+    /// Out.
+    Quit,
+}
+
+/// Names that are offered at most.
+const OFFERED_MAX: usize = 200;
+
+/// Where a command leads, if it leads anywhere.
+#[must_use]
+pub fn goal(model: &Model, typed: &str) -> Option<Goal> {
+    let typed = typed.trim();
+    if matches!(typed, "q" | "quit") {
+        return Some(Goal::Quit);
+    }
+    if let Ok(screen) = Screen::from_str(typed, true) {
+        return Some(Goal::Screen(screen));
+    }
+    if let Some(name) = partition(typed)
+        && model.seen().is_some_and(|snapshot| crate::model::find(snapshot, &name).is_some())
+    {
+        return Some(Goal::Partition(name));
+    }
+    let topics = model.seen().map(|snapshot| snapshot.topics.as_slice()).unwrap_or_default();
+    if topics.iter().any(|topic| topic.topic == typed) {
+        return Some(Goal::Topic(typed.to_owned()));
+    }
+    let groups = model.group_list().map(|list| list.items.as_slice()).unwrap_or_default();
+    groups.iter().any(|group| group.group == typed).then(|| Goal::Group(typed.to_owned()))
+}
+
+/// `topic/partition`.
+#[must_use]
+pub fn partition(given: &str) -> Option<PartitionName> {
+    let (topic, partition) = given.rsplit_once('/')?;
+    let partition = walrus_types::PartitionIndex(partition.parse().ok()?);
+    Some(PartitionName { topic: topic.to_owned(), partition })
+}
+
+/// What may be meant by what was typed so far: names that begin with it.
+#[must_use]
+pub fn offers(model: &Model, typed: &str) -> Vec<String> {
+    let screens = Screen::value_variants()
+        .iter()
+        .filter_map(|screen| Some(screen.to_possible_value()?.get_name().to_owned()));
+    let topics = model.seen().map(|snapshot| snapshot.topics.as_slice()).unwrap_or_default();
+    let groups = model.group_list().map(|list| list.items.as_slice()).unwrap_or_default();
+    let names = screens
+        .chain(["quit".to_owned()])
+        .chain(topics.iter().map(|topic| topic.topic.clone()))
+        .chain(groups.iter().map(|group| group.group.clone()));
+    names.filter(|name| name.starts_with(typed)).take(OFFERED_MAX).collect()
+}
+
+/// What all offers begin with.
+#[must_use]
+pub fn completed(offers: &[String]) -> Option<String> {
+    let (first, rest) = offers.split_first()?;
+    let mut common = first.as_str();
+    for other in rest {
+        let same = common.char_indices().zip(other.chars()).take_while(|((_, a), b)| a == b);
+        let end = same.last().map_or(0, |((at, c), _)| at + c.len_utf8());
+        common = &common[..end];
+    }
+    Some(common.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use walrus_types::{PartitionIndex, UptimeMs};
+
+    use super::*;
+    use crate::source::simulated::{Simulated, Size};
+
+    #[test]
+    fn names_lead_to_what_they_are_of() {
+        let mut model = Model::default();
+        let snapshot = Simulated::new(7, Size::default()).snapshot();
+        model.snapshot(Arc::new(snapshot), UptimeMs(0));
+        let orders = PartitionName { topic: "orders".into(), partition: PartitionIndex(3) };
+        for (typed, expected) in [
+            ("raft", Some(Goal::Screen(Screen::Raft))),
+            (" GC ", Some(Goal::Screen(Screen::Gc))),
+            ("q", Some(Goal::Quit)),
+            ("orders", Some(Goal::Topic("orders".into()))),
+            ("orders/3", Some(Goal::Partition(orders))),
+            ("orders/99", None),
+            ("", None),
+        ] {
+            assert_eq!(goal(&model, typed), expected, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn tab_completes_as_far_as_all_offers_agree() {
+        let words =
+            |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        for (offers, expected) in [
+            (words(&[]), None),
+            (words(&["raft"]), Some("raft")),
+            (words(&["overview", "operations"]), Some("o")),
+            (words(&["日本", "日経"]), Some("日")),
+            (words(&["a", "b"]), Some("")),
+        ] {
+            assert_eq!(completed(&offers).as_deref(), expected, "{offers:?}");
+        }
+    }
+}

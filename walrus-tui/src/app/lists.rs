@@ -1,0 +1,277 @@
+//! The lists of the screens: which rows there are, in which order, which is chosen.
+
+use std::cmp::Reverse;
+
+use walrus_admin::{
+    group::{Group, GroupList},
+    snapshot::{PartitionEntry, Snapshot, TopicEntry},
+};
+use walrus_types::NodeId;
+
+use crate::{
+    model::{
+        Model, PartitionName,
+        change::{Change, Subject},
+        leases,
+    },
+    screen::Screen,
+    ui::table::Window,
+};
+
+/// What a screen lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Partitions of all topics.
+    Partitions,
+    /// Nodes.
+    Nodes,
+    /// Consumer groups.
+    Groups,
+    /// What changed, the newest first.
+    Changes,
+}
+
+impl Listing {
+    /// Of a screen, if it has one.
+    #[must_use]
+    pub const fn of(screen: Screen) -> Option<Self> {
+        match screen {
+            Screen::Topics | Screen::Leases => Some(Self::Partitions),
+            Screen::Nodes => Some(Self::Nodes),
+            Screen::Groups => Some(Self::Groups),
+            Screen::Events => Some(Self::Changes),
+            Screen::Overview
+            | Screen::Raft
+            | Screen::Storage
+            | Screen::Playbooks
+            | Screen::Operations
+            | Screen::Gc
+            | Screen::Clients => None,
+        }
+    }
+
+    /// By what it may be ordered, the first unless somebody says otherwise.
+    #[must_use]
+    pub const fn orders(self) -> &'static [&'static str] {
+        match self {
+            Self::Partitions => &["name", "leader", "segments", "bytes"],
+            Self::Nodes => &["number", "leases", "bytes in", "cores"],
+            Self::Groups => &["name", "records behind", "time behind", "risk"],
+            Self::Changes => &["time"],
+        }
+    }
+}
+
+/// What a row is of. The chosen row stays chosen wherever it stands in the next list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowOf {
+    /// A partition.
+    Partition(PartitionName),
+    /// A node.
+    Node(NodeId),
+    /// A group.
+    Group(String),
+    /// A change, by its number since the console began.
+    Change(u64),
+}
+
+/// A list.
+#[derive(Debug, Clone, Default)]
+pub struct Listed {
+    /// Places in what is listed: of partitions the topic's and its own, else the first number.
+    pub rows: Vec<(usize, usize)>,
+    /// Which of them are seen.
+    pub window: Window,
+    /// By which of [`Listing::orders`] they are ordered.
+    pub order: usize,
+    /// The other way around.
+    pub reversed: bool,
+    /// What they must have; with `!` before it, must not.
+    pub filter: String,
+    /// The chosen one.
+    pub chosen: Option<RowOf>,
+}
+
+/// All lists.
+#[derive(Debug, Clone, Default)]
+pub struct Lists {
+    partitions: Listed,
+    nodes: Listed,
+    groups: Listed,
+    changes: Listed,
+}
+
+impl Lists {
+    /// One of them.
+    #[must_use]
+    pub const fn of(&self, listing: Listing) -> &Listed {
+        match listing {
+            Listing::Partitions => &self.partitions,
+            Listing::Nodes => &self.nodes,
+            Listing::Groups => &self.groups,
+            Listing::Changes => &self.changes,
+        }
+    }
+
+    /// One of them.
+    pub const fn of_mut(&mut self, listing: Listing) -> &mut Listed {
+        match listing {
+            Listing::Partitions => &mut self.partitions,
+            Listing::Nodes => &mut self.nodes,
+            Listing::Groups => &mut self.groups,
+            Listing::Changes => &mut self.changes,
+        }
+    }
+
+    /// Makes one anew from what is known.
+    pub fn refresh(&mut self, listing: Listing, model: &Model) {
+        let listed = self.of_mut(listing);
+        let Listed { order, reversed, filter, .. } = &*listed;
+        let mut rows = match listing {
+            Listing::Partitions => partitions(model, filter, *order),
+            Listing::Nodes => nodes(model, filter, *order),
+            Listing::Groups => groups(model, filter, *order),
+            Listing::Changes => changes(model, filter),
+        };
+        if *reversed {
+            rows.reverse();
+        }
+        let chosen = listed.chosen.as_ref().and_then(|chosen| {
+            rows.iter().position(|row| row_of(listing, model, *row).as_ref() == Some(chosen))
+        });
+        listed.rows = rows;
+        let last = listed.rows.len().saturating_sub(1);
+        listed.window.chosen = chosen.unwrap_or_else(|| listed.window.chosen.min(last));
+        // Who has chosen nothing yet looks at the newest change.
+        let follows = listing == Listing::Changes && listed.window.chosen == 0;
+        let chosen = if follows { None } else { self.chosen(listing, model) };
+        self.of_mut(listing).chosen = chosen;
+    }
+
+    /// Chooses another row.
+    pub fn step(&mut self, listing: Listing, model: &Model, to: impl Fn(usize, usize) -> usize) {
+        let listed = self.of_mut(listing);
+        let last = listed.rows.len().saturating_sub(1);
+        listed.window.chosen = to(listed.window.chosen, last).min(last);
+        self.of_mut(listing).chosen = self.chosen(listing, model);
+    }
+
+    fn chosen(&self, listing: Listing, model: &Model) -> Option<RowOf> {
+        let listed = self.of(listing);
+        row_of(listing, model, *listed.rows.get(listed.window.chosen)?)
+    }
+}
+
+fn row_of(listing: Listing, model: &Model, at: (usize, usize)) -> Option<RowOf> {
+    Some(match listing {
+        Listing::Partitions => {
+            let (topic, partition) = partition_at(model.seen()?, at)?;
+            let (topic, partition) = (topic.topic.clone(), partition.partition);
+            RowOf::Partition(PartitionName { topic, partition })
+        }
+        Listing::Nodes => RowOf::Node(model.seen()?.nodes.get(at.0)?.node.node),
+        Listing::Groups => RowOf::Group(model.group_list()?.items.get(at.0)?.group.clone()),
+        Listing::Changes => {
+            RowOf::Change(model.changes_dropped + u64::try_from(at.0).unwrap_or(u64::MAX))
+        }
+    })
+}
+
+/// What stands at a row of a list of partitions.
+#[must_use]
+pub fn partition_at(
+    snapshot: &Snapshot,
+    (topic, partition): (usize, usize),
+) -> Option<(&TopicEntry, &PartitionEntry)> {
+    let topic = snapshot.topics.get(topic)?;
+    Some((topic, topic.partitions.get(partition)?))
+}
+
+fn partitions(model: &Model, filter: &str, order: usize) -> Vec<(usize, usize)> {
+    let Some(snapshot) = model.seen() else { return Vec::new() };
+    let mut rows: Vec<(usize, usize)> = Vec::new();
+    for (at, topic) in snapshot.topics.iter().enumerate() {
+        let all = topic.partitions.iter().enumerate();
+        let kept = all.filter(|(_, partition)| {
+            passes(filter, |text| {
+                topic.topic.contains(text)
+                    || partition.leader.to_string() == text
+                    || format!("{}/{}", topic.topic, partition.partition).contains(text)
+            })
+        });
+        rows.extend(kept.map(|(index, _)| (at, index)));
+    }
+    let entry = |row: &(usize, usize)| &snapshot.topics[row.0].partitions[row.1];
+    match order {
+        1 => rows.sort_by_key(|row| entry(row).leader),
+        2 => rows.sort_by_key(|row| Reverse(entry(row).segments)),
+        3 => rows.sort_by_key(|row| Reverse(entry(row).sealed_bytes)),
+        // The cluster's own topics are not what people look for first.
+        _ => rows.sort_by_key(|row| snapshot.topics[row.0].topic.starts_with("__")),
+    }
+    rows
+}
+
+fn nodes(model: &Model, filter: &str, order: usize) -> Vec<(usize, usize)> {
+    let Some(snapshot) = model.seen() else { return Vec::new() };
+    let all = snapshot.nodes.iter().enumerate();
+    let kept = all.filter(|(_, entry)| {
+        passes(filter, |text| {
+            let node = &entry.node;
+            node.node.to_string() == text
+                || node.state.name().contains(text)
+                || node.addresses.client.contains(text)
+        })
+    });
+    let mut rows: Vec<(usize, usize)> = kept.map(|(at, _)| (at, 0)).collect();
+    let leases = leases(snapshot);
+    let rate = |row: &(usize, usize)| model.rates.of(leases[row.0].0).unwrap_or_default();
+    match order {
+        1 => rows.sort_by_key(|row| Reverse(leases[row.0].1)),
+        2 => rows.sort_by(|one, other| rate(other).bytes_in.total_cmp(&rate(one).bytes_in)),
+        3 => rows.sort_by(|one, other| rate(other).cores.total_cmp(&rate(one).cores)),
+        _ => {}
+    }
+    rows
+}
+
+fn groups(model: &Model, filter: &str, order: usize) -> Vec<(usize, usize)> {
+    let Some(GroupList { items, .. }) = model.group_list() else { return Vec::new() };
+    let kept = items.iter().enumerate().filter(|(_, group)| {
+        passes(filter, |text| group.group.contains(text) || group.state.contains(text))
+    });
+    let mut rows: Vec<(usize, usize)> = kept.map(|(at, _)| (at, 0)).collect();
+    let risk = |group: &Group| group.risk.as_ref().map_or(u64::MAX, |risk| risk.in_ms);
+    match order {
+        1 => rows.sort_by_key(|row| Reverse(items[row.0].lag_records)),
+        2 => rows.sort_by_key(|row| Reverse(items[row.0].lag_ms)),
+        3 => rows.sort_by_key(|row| risk(&items[row.0])),
+        _ => {}
+    }
+    rows
+}
+
+fn changes(model: &Model, filter: &str) -> Vec<(usize, usize)> {
+    let kept = model.changes.iter().enumerate().rev().filter(|(_, change)| {
+        let Change { level, subject, text, .. } = change;
+        passes(filter, |wanted| {
+            level.name() == wanted || subject.to_string().contains(wanted) || text.contains(wanted)
+        })
+    });
+    kept.map(|(at, _)| (at, 0)).collect()
+}
+
+/// `text` is part of what people call something; `!text` is not.
+fn passes(filter: &str, has: impl Fn(&str) -> bool) -> bool {
+    let (wanted, text) = filter.strip_prefix('!').map_or((true, filter), |text| (false, text));
+    text.is_empty() || has(text) == wanted
+}
+
+/// What a change leads to when it is opened.
+#[must_use]
+pub fn leads_to(change: &Change) -> Option<PartitionName> {
+    match &change.subject {
+        Subject::Partition(name) => Some(name.clone()),
+        Subject::Cluster | Subject::Node(_) | Subject::Topic(_) => None,
+    }
+}
