@@ -18,6 +18,13 @@ pub struct Snapshot {
     pub answered_by: NodeId,
     /// How far that node's metadata is: the version of all that is not [`Vitals`].
     pub metadata_version: u64,
+    /// Topics and partitions that are not here are as they were at this version, which whoever
+    /// asked knows (`?since=VERSION`); missing where all are here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Names of topics that were deleted since then. One that was made anew is among the topics.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
     /// When, by that node's clock.
     pub at_ms: TimestampMs,
     /// The metadata group.
@@ -30,6 +37,43 @@ pub struct Snapshot {
 
 impl Kind for Snapshot {
     const KIND: &'static str = "Snapshot";
+}
+
+impl Snapshot {
+    /// All of it: what is here, on top of what is `known`. `None` where the two do not belong
+    /// together: then all has to be asked for.
+    #[must_use]
+    pub fn onto(mut self, known: &Self) -> Option<Self> {
+        let Some(since) = self.since.take() else { return Some(self) };
+        if (since, &self.cluster) != (known.metadata_version, &known.cluster) {
+            return None;
+        }
+        let gone = std::mem::take(&mut self.gone);
+        let stays = |topic: &&TopicEntry| !gone.contains(&topic.topic);
+        let mut topics: Vec<TopicEntry> = known.topics.iter().filter(stays).cloned().collect();
+        for changed in std::mem::take(&mut self.topics) {
+            match topics.binary_search_by(|topic| topic.topic.cmp(&changed.topic)) {
+                Ok(at) => topics[at].take(changed),
+                Err(at) => topics.insert(at, changed),
+            }
+        }
+        self.topics = topics;
+        Some(self)
+    }
+}
+
+impl TopicEntry {
+    /// Takes what changed; its other partitions stay.
+    fn take(&mut self, changed: Self) {
+        (self.replicas_target, self.keeps) = (changed.replicas_target, changed.keeps);
+        for partition in changed.partitions {
+            let of = |one: &PartitionEntry| one.partition.cmp(&partition.partition);
+            match self.partitions.binary_search_by(of) {
+                Ok(at) => self.partitions[at] = partition,
+                Err(at) => self.partitions.insert(at, partition),
+            }
+        }
+    }
 }
 
 /// A node, as the metadata has it and as it sees itself.

@@ -38,26 +38,27 @@ struct Asked {
     client: Client,
     /// Whoever answered last comes first.
     order: Vec<Endpoint>,
-    /// The cluster that answered first.
-    cluster: Option<String>,
+    /// The cluster as it was told last.
+    known: Option<Arc<Snapshot>>,
 }
 
 impl Asked {
     fn new(given: Vec<Endpoint>) -> Self {
-        Self { client: Client::new(given.clone(), ANSWER_MAX), order: given, cluster: None }
+        Self { client: Client::new(given.clone(), ANSWER_MAX), order: given, known: None }
     }
 
     /// The cluster as the first one shows it that answers.
-    async fn snapshot(&mut self) -> Result<Snapshot, String> {
+    async fn snapshot(&mut self) -> Result<Arc<Snapshot>, String> {
         let mut first = None;
         for at in 0..self.order.len() {
-            match self.client.get_at::<Snapshot>(&self.order[at], "/v1/snapshot").await {
+            match self.ask_at(at).await {
                 // What nodes registered for each other may be somebody else's here.
                 Ok(snapshot) if self.is_strange(at, &snapshot) => {}
                 Ok(snapshot) => {
-                    self.cluster = Some(snapshot.cluster.clone());
                     self.order[..=at].rotate_right(1);
                     self.learn(&snapshot);
+                    let snapshot = Arc::new(snapshot);
+                    self.known = Some(Arc::clone(&snapshot));
                     return Ok(snapshot);
                 }
                 Err(why) => first = first.or(Some(why)),
@@ -66,9 +67,22 @@ impl Asked {
         Err(first.as_ref().map_or_else(|| "there is nobody to ask".into(), ClientError::to_string))
     }
 
+    /// Asks one of them for what changed, or for all where nothing is known that this goes with.
+    async fn ask_at(&self, at: usize) -> Result<Snapshot, ClientError> {
+        const ALL: &str = "/v1/snapshot";
+        if let Some(known) = &self.known {
+            let path = format!("{ALL}?since={}", known.metadata_version);
+            let changed: Snapshot = self.client.get_at(&self.order[at], &path).await?;
+            if let Some(all) = changed.onto(known) {
+                return Ok(all);
+            }
+        }
+        self.client.get_at(&self.order[at], ALL).await
+    }
+
     /// Whether that is another cluster, at an address that nobody gave us.
     fn is_strange(&self, at: usize, snapshot: &Snapshot) -> bool {
-        let is_other = self.cluster.as_ref().is_some_and(|known| *known != snapshot.cluster);
+        let is_other = self.known.as_ref().is_some_and(|known| known.cluster != snapshot.cluster);
         is_other && !self.client.endpoints().contains(&self.order[at])
     }
 
@@ -149,7 +163,7 @@ pub async fn run(
 /// Asks for what is wanted; false when nobody listens any more.
 async fn ask(asked: &mut Asked, wanted: &Wanted, tell: &SyncSender<Told>) -> Result<bool, String> {
     let snapshot = asked.snapshot().await?;
-    if tell.send(Told::Snapshot(Arc::new(snapshot))).is_err() {
+    if tell.send(Told::Snapshot(snapshot)).is_err() {
         return Ok(false);
     }
     let Some(also) = wanted.also.clone() else { return Ok(true) };

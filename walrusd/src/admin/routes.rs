@@ -37,6 +37,8 @@ pub(super) struct Sources {
     pub(super) broker: Arc<OnceLock<Weak<Broker>>>,
     /// Where a node waits to be told what to form.
     pub(super) forming: Forming,
+    /// What consoles know.
+    pub(super) views: v1::Views,
     /// Where this port is, with the port that was chosen.
     pub(super) address: SocketAddr,
 }

@@ -78,6 +78,7 @@ impl AdminServer {
             facts: Arc::clone(&facts),
             broker: Arc::clone(&broker),
             forming: forming.clone(),
+            views: super::v1::Views::default(),
             address,
         };
         let router = routes::router(sources, hooks);

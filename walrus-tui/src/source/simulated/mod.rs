@@ -295,6 +295,8 @@ impl Simulated {
             cluster: "demo".to_owned(),
             answered_by: node_id(self.controller),
             metadata_version: self.version,
+            since: None,
+            gone: Vec::new(),
             at_ms: self.now(),
             group: Group {
                 leader: Some(node_id(self.controller)),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /v1/self` | the node that answers, at any time |
 //! | `GET /v1/self/vitals` | what only that node knows of itself |
-//! | `GET /v1/snapshot` | the whole cluster at one moment, for consoles |
+//! | `GET /v1/snapshot` | the whole cluster at one moment, for consoles; `?since=VERSION` leaves out what is as it was then |
 //! | `GET /v1/cluster`, `/v1/cluster/health` | the cluster as this node's metadata has it, and what that comes to |
 //! | `POST /v1/cluster/bootstrap`, `/v1/cluster/join` | tells a node that waits what to form |
 //! | `GET /v1/nodes` | the nodes, and what each is needed for |
@@ -24,6 +24,7 @@
 
 mod answer;
 mod census;
+mod changes;
 mod cluster;
 mod groups;
 mod nodes;
@@ -40,6 +41,7 @@ use axum::{
 };
 
 pub(super) use self::answer::refusal;
+pub(super) use self::changes::Views;
 pub use self::nodes::unregister;
 use super::routes::Sources;
 

@@ -12,8 +12,10 @@ use walrus_replication::retention;
 use walrus_types::{PartitionIndex, TimestampMs};
 
 use super::{
-    answer::{Answer, Live, Told, broken_off, parameters},
-    census, nodes, raft,
+    answer::{Answer, Live, Told, broken_off, parameter, parameters},
+    census,
+    changes::{self, Changed},
+    nodes, raft,
 };
 use crate::{admin::routes::Sources, broker::Broker, controller::monitor, groups, vitals};
 
@@ -28,13 +30,14 @@ pub(super) async fn snapshot(
     Live(broker): Live,
     uri: Uri,
 ) -> Answer<Snapshot> {
-    parameters(&uri, &[])?;
+    let given = parameters(&uri, &["since"])?;
+    let known: Option<u64> = parameter(&given, "since")?;
     vitals::gather(&broker).await;
-    let look = tokio::task::spawn_blocking(move || look(&sources, &broker)).await;
+    let look = tokio::task::spawn_blocking(move || look(&sources, &broker, known)).await;
     Ok(Told(look.map_err(|why| broken_off(&why))?))
 }
 
-fn look(sources: &Sources, broker: &Arc<Broker>) -> Snapshot {
+fn look(sources: &Sources, broker: &Arc<Broker>, known: Option<u64>) -> Snapshot {
     let metadata = broker.metadata();
     let group = raft::group(broker);
     let census = census::take(&metadata, |topic| nodes::min_insync(broker, topic));
@@ -51,8 +54,14 @@ fn look(sources: &Sources, broker: &Arc<Broker>) -> Snapshot {
         NodeEntry { node, vitals, vitals_age_ms: age, silent: heard.silent }
     };
     let nodes = nodes::all(sources, broker, &metadata, &census);
-    let topics = topics(&metadata, |topic| monitor::keep(&broker.view(topic).config));
+    let keeps = |topic: &Arc<Topic>| monitor::keep(&broker.view(topic).config);
+    let known = sources.views.tell(&metadata, known);
+    let changed = known.as_ref().and_then(|known| changes::since(&metadata, known));
+    let topics = topics(&metadata, changed.as_ref(), keeps);
+    let since = known.filter(|_| changed.is_some()).map(|known| known.applied());
     Snapshot {
+        since,
+        gone: changed.map_or_else(Vec::new, |changed| changed.gone),
         cluster: broker.identity.cluster.to_string(),
         answered_by: me,
         metadata_version: metadata.applied(),
@@ -68,20 +77,44 @@ fn look(sources: &Sources, broker: &Arc<Broker>) -> Snapshot {
     }
 }
 
-/// All topics, by name. `keeps` is what the settings of one keep.
-fn topics(metadata: &Metadata, keeps: impl Fn(&Arc<Topic>) -> retention::Keep) -> Vec<TopicEntry> {
+/// All topics or those that changed, by name. `keeps` is what the settings of one keep.
+fn topics(
+    metadata: &Metadata,
+    changed: Option<&Changed>,
+    keeps: impl Fn(&Arc<Topic>) -> retention::Keep,
+) -> Vec<TopicEntry> {
     let keep = |topic: &Arc<Topic>| {
         // What groups need is known by their coordinators alone: retention takes nothing of it.
         let is_kept = *topic.name == *groups::TOPIC;
         if is_kept { retention::Keep::default() } else { keeps(topic) }
     };
-    let mut topics: Vec<TopicEntry> =
-        metadata.topics().map(|topic| topic_of(metadata, topic, keep(topic))).collect();
+    let mut topics: Vec<TopicEntry> = match changed {
+        None => metadata
+            .topics()
+            .map(|topic| topic_of(metadata, topic, topic.partitions().iter(), keep(topic)))
+            .collect(),
+        Some(changed) => changed
+            .topics
+            .iter()
+            .filter_map(|(id, partitions)| {
+                let topic = metadata.topic(*id)?;
+                let changed = partitions
+                    .iter()
+                    .filter_map(|index| topic.partitions().get(index).map(|chain| (index, chain)));
+                Some(topic_of(metadata, topic, changed, keep(topic)))
+            })
+            .collect(),
+    };
     topics.sort_by(|one, other| one.topic.cmp(&other.topic));
     topics
 }
 
-fn topic_of(metadata: &Metadata, topic: &Topic, keep: retention::Keep) -> TopicEntry {
+fn topic_of<'a>(
+    metadata: &Metadata,
+    topic: &Topic,
+    partitions: impl Iterator<Item = (&'a PartitionIndex, &'a Arc<Partition>)>,
+    keep: retention::Keep,
+) -> TopicEntry {
     let partition = |(index, chain): (&PartitionIndex, &Arc<Partition>)| {
         let open = chain.open();
         PartitionEntry {
@@ -111,7 +144,7 @@ fn topic_of(metadata: &Metadata, topic: &Topic, keep: retention::Keep) -> TopicE
             bytes: keep.bytes,
             segments: keep.generations.map(|segments| u64::try_from(segments).unwrap_or(u64::MAX)),
         }),
-        partitions: topic.partitions().iter().map(partition).collect(),
+        partitions: partitions.map(partition).collect(),
     }
 }
 
@@ -121,7 +154,7 @@ mod tests {
 
     use uuid::Uuid;
     use walrus_metadata::{
-        Address, Addresses, Command, Coverage, Leader, Member, NewTopic, Placement, Reason,
+        Address, Addresses, Command, Coverage, Fence, Leader, Member, NewTopic, Placement, Reason,
         Register, Roll, SealedAt,
     };
     use walrus_types::{
@@ -129,10 +162,6 @@ mod tests {
     };
 
     use super::*;
-
-    const TOPICS: i32 = 100;
-    const PARTITIONS: i32 = 100;
-    const SEALED: i32 = 10;
 
     fn uuid(of: i32) -> Uuid {
         Uuid::from_u128(u128::try_from(of).unwrap())
@@ -144,12 +173,44 @@ mod tests {
         Placement { leader, members: (1..=3).map(member).collect(), w: 2 }
     }
 
-    /// A cluster of three nodes and ten thousand partitions, each of eleven segments.
-    fn large() -> Metadata {
-        let mut metadata = Metadata::default();
-        let apply = |metadata: &mut Metadata, command: &Command| {
-            drop(metadata.apply(metadata.applied() + 1, command));
+    fn apply(metadata: &mut Metadata, command: &Command) {
+        drop(metadata.apply(metadata.applied() + 1, command));
+    }
+
+    fn create(id: i32, name: &str, partitions: i32) -> Command {
+        Command::CreateTopics(vec![NewTopic {
+            id: TopicId(uuid(id)),
+            name: name.to_owned(),
+            replicas_target: 3,
+            partitions: (0..partitions).map(|_| placement()).collect(),
+            configs: vec![],
+            at: TimestampMs(0),
+        }])
+    }
+
+    fn roll(metadata: &Metadata, topic: i32, partitions: std::ops::Range<i32>) -> Command {
+        let roll = |partition| {
+            let topic = TopicId(uuid(topic));
+            let id = TopicPartition { topic, partition: PartitionIndex(partition) };
+            let open = metadata.partition(id).unwrap().open().key;
+            let end = Offset(open.base.0 + 5);
+            Roll {
+                partition: id,
+                expected: open.epoch,
+                sealed: SealedAt { end, bytes: 500, max_timestamp: TimestampMs(7) },
+                coverage: Coverage::Quorum,
+                next: placement(),
+                reason: Reason::Operator,
+                at: TimestampMs(0),
+            }
         };
+        Command::Roll(partitions.map(roll).collect())
+    }
+
+    /// A cluster of three nodes with so many topics, each of so many partitions of so many sealed
+    /// segments.
+    fn cluster(topics: i32, partitions: i32, sealed: i32) -> Metadata {
+        let mut metadata = Metadata::default();
         for node in 1..=3 {
             let door = |port| Address { host: "h".into(), port };
             apply(
@@ -169,36 +230,11 @@ mod tests {
                 }),
             );
         }
-        for topic in 1..=TOPICS {
-            apply(
-                &mut metadata,
-                &Command::CreateTopics(vec![NewTopic {
-                    id: TopicId(uuid(topic)),
-                    name: format!("topic-{topic}"),
-                    replicas_target: 3,
-                    partitions: (0..PARTITIONS).map(|_| placement()).collect(),
-                    configs: vec![],
-                    at: TimestampMs(0),
-                }]),
-            );
-            for _ in 0..SEALED {
-                let roll = |partition| {
-                    let topic = TopicId(uuid(topic));
-                    let id = TopicPartition { topic, partition: PartitionIndex(partition) };
-                    let open = metadata.partition(id).unwrap().open().key;
-                    let end = Offset(open.base.0 + 5);
-                    Roll {
-                        partition: id,
-                        expected: open.epoch,
-                        sealed: SealedAt { end, bytes: 500, max_timestamp: TimestampMs(7) },
-                        coverage: Coverage::Quorum,
-                        next: placement(),
-                        reason: Reason::Operator,
-                        at: TimestampMs(0),
-                    }
-                };
-                let rolls = (0..PARTITIONS).map(roll).collect();
-                apply(&mut metadata, &Command::Roll(rolls));
+        for topic in 1..=topics {
+            apply(&mut metadata, &create(topic, &format!("topic-{topic}"), partitions));
+            for _ in 0..sealed {
+                let rolls = roll(&metadata, topic, 0..partitions);
+                apply(&mut metadata, &rolls);
             }
         }
         metadata
@@ -206,11 +242,11 @@ mod tests {
 
     #[test]
     fn all_partitions_are_told_by_name_with_what_is_sealed() {
-        let metadata = large();
+        let metadata = cluster(100, 100, 10);
         let began = Instant::now();
         let census = census::take(&metadata, |_| 2);
         let counted = began.elapsed();
-        let topics = topics(&metadata, |_| retention::Keep::default());
+        let topics = topics(&metadata, None, |_| retention::Keep::default());
         let listed = began.elapsed();
         let bytes = serde_json::to_vec(&topics).unwrap().len();
         println!(
@@ -227,5 +263,50 @@ mod tests {
         assert!(partitions.iter().all(all));
         assert_eq!((census.segments.total, census.segments.below_target), (110_000, 0));
         assert_eq!(census.holding(NodeId(2)).sealed, 100_000);
+    }
+
+    #[test]
+    fn what_changed_on_top_of_what_was_known_is_all() {
+        let keep = |_: &Arc<Topic>| retention::Keep::default();
+        let whole = |metadata: &Metadata, changed: Option<&Changed>, since, gone| Snapshot {
+            cluster: "c".into(),
+            answered_by: NodeId(1),
+            metadata_version: metadata.applied(),
+            since,
+            gone,
+            at_ms: TimestampMs(0),
+            group: Group { leader: None, term: 1, voters: 3, quorum: 2 },
+            nodes: vec![],
+            topics: topics(metadata, changed, keep),
+        };
+        let before = cluster(4, 3, 1);
+        let mut now = before.clone();
+        for command in [
+            roll(&now, 2, 1..3),
+            create(9, "topic-25", 2),
+            Command::DeleteTopics(vec![TopicId(uuid(1)), TopicId(uuid(3))]),
+            create(10, "topic-3", 1),
+        ] {
+            apply(&mut now, &command);
+        }
+        let changed = changes::since(&now, &before).unwrap();
+        let told = whole(&now, Some(&changed), Some(before.applied()), changed.gone.clone());
+        assert_eq!(told.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>(), 5);
+        let known = whole(&before, None, None, vec![]);
+        let all = whole(&now, None, None, vec![]);
+        assert_eq!(all.topics.len(), 4);
+        assert_eq!(told.clone().onto(&known), Some(all.clone()));
+        assert_eq!(told.onto(&all), None, "of another version");
+        let unchanged = changes::since(&now, &now).unwrap();
+        assert_eq!(unchanged, Changed::default());
+    }
+
+    #[test]
+    fn when_a_node_changed_all_is_told() {
+        let before = cluster(1, 1, 0);
+        let mut now = before.clone();
+        let (node, incarnation) = (NodeId(2), Incarnation(1));
+        apply(&mut now, &Command::Fence(Fence { node, incarnation, at: TimestampMs(1) }));
+        assert!(changes::since(&now, &before).is_none());
     }
 }
