@@ -16,7 +16,11 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use walrus_load::topic::{self, Topics};
-use walrus_tests::{Cluster, NodeSettings, raw::RawClient};
+use walrus_tests::{
+    Cluster, NodeSettings,
+    offsets::{VERSION, commit_request, committed as committed_alone},
+    raw::RawClient,
+};
 use walrus_wire::kafka_protocol::{messages::FindCoordinatorRequest, protocol::StrBytes};
 
 const TOPIC: &str = "work";
@@ -348,6 +352,63 @@ fn commits_outlive_a_node_that_is_alone() -> Result<()> {
     ensure!(committed(&member)? == [43; PARTITIONS], "{:?}", committed(&member)?);
     ensure!(rebalances(&member) == before, "the group was rebalanced");
     Ok(())
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_nobody_coordinates_takes_its_offsets_along() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut cluster = Cluster::start(folder.path(), 1, &NodeSettings::default())?;
+    let (work, other) = (Topics::one(TOPIC, 1), Topics::one("other", 1));
+    // Of its first segment, and of no epoch that the client knows.
+    let groups = [("asked-after-it-is-made-again", 1), ("asked-before", -1)];
+    for topics in [&work, &other] {
+        topic::create(&cluster.client(), topics, 1, &[])?;
+    }
+    for (group, leader_epoch) in groups {
+        coordinator(&cluster, 1, group)?;
+        for topic in [TOPIC, "other"] {
+            until_committed(&cluster, group, topic, leader_epoch)?;
+        }
+    }
+    // Whoever coordinates after a start has read nothing until somebody asks.
+    cluster.node_mut(1).kill()?;
+    cluster.node_mut(1).restart()?;
+    topic::delete(&cluster.client(), &work)?;
+    let (late, early) = (groups[0].0, groups[1].0);
+    until_told(&cluster, early, TOPIC, -1)?;
+    topic::create(&cluster.client(), &work, 1, &[])?;
+    for group in [late, early] {
+        until_told(&cluster, group, TOPIC, -1)?;
+        until_told(&cluster, group, "other", 42)?;
+    }
+    Ok(())
+}
+
+/// Commits 42 by hand.
+fn until_committed(cluster: &Cluster, group: &str, topic: &str, leader_epoch: i32) -> Result<()> {
+    let mut client = RawClient::connect(cluster.node(1).client_address())?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = client.ask(VERSION, &commit_request(group, topic, 42, leader_epoch))?;
+        if answer.topics[0].partitions[0].error_code == 0 {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "not committed: {answer:?}");
+    }
+}
+
+/// Waits until `expected` is told: the group's state has to be read first, and what is forgotten
+/// shows until that is durable.
+fn until_told(cluster: &Cluster, group: &str, topic: &str, expected: i64) -> Result<()> {
+    let mut client = RawClient::connect(cluster.node(1).client_address())?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let told = committed_alone(&mut client, group, topic, false)?;
+        if told == (0, expected) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "{group} has {told:?} of {topic}, not {expected}");
+    }
 }
 
 #[test]

@@ -8,11 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use walrus_tests::{
     Cluster, NodeSettings,
     load::PATIENCE,
+    offsets::{VERSION, commit_request, committed},
     raw::RawClient,
     reach::{Reach, load_on, verify},
 };
@@ -20,10 +21,7 @@ use walrus_wire::kafka_protocol::{
     error::ResponseError,
     messages::{
         FindCoordinatorRequest, GroupId, JoinGroupRequest, JoinGroupResponse, OffsetCommitRequest,
-        OffsetFetchRequest, TopicName,
         join_group_request::JoinGroupRequestProtocol,
-        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
-        offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
     },
     protocol::StrBytes,
 };
@@ -91,37 +89,6 @@ fn storm(cluster: &Cluster, name: &str) -> Result<BTreeMap<i16, usize>> {
     Ok(answers)
 }
 
-fn commit_request(name: &str, offset: i64) -> OffsetCommitRequest {
-    let place = OffsetCommitRequestPartition::default()
-        .with_committed_offset(offset)
-        .with_committed_metadata(Some(StrBytes::default()));
-    let topic = OffsetCommitRequestTopic::default()
-        .with_name(TopicName(text(TOPIC)))
-        .with_partitions(vec![place]);
-    OffsetCommitRequest::default()
-        .with_group_id(group(name))
-        .with_generation_id_or_member_epoch(-1)
-        .with_topics(vec![topic])
-}
-
-fn fetch_request(name: &str, stable: bool) -> OffsetFetchRequest {
-    let topic = OffsetFetchRequestTopics::default()
-        .with_name(TopicName(text(TOPIC)))
-        .with_partition_indexes(vec![0]);
-    let group = OffsetFetchRequestGroup::default()
-        .with_group_id(group(name))
-        .with_topics(Some(vec![topic]));
-    OffsetFetchRequest::default().with_groups(vec![group]).with_require_stable(stable)
-}
-
-/// The error and the offset that are told of the group's partition.
-fn told(client: &mut RawClient, name: &str, stable: bool) -> Result<(i16, i64)> {
-    let answer = client.ask(8, &fetch_request(name, stable))?;
-    let group = answer.groups.first().context("a group")?;
-    let place = group.topics.first().and_then(|topic| topic.partitions.first());
-    Ok((group.error_code, place.map_or(-1, |place| place.committed_offset)))
-}
-
 /// Commits as fast as it is answered, many at a time, until `stop`; answers the last offset that
 /// was acknowledged and how many were refused.
 fn flood(cluster: &Cluster, name: &str, stop: &AtomicBool) -> Result<(i64, usize)> {
@@ -131,10 +98,10 @@ fn flood(cluster: &Cluster, name: &str, stop: &AtomicBool) -> Result<(i64, usize
     while !stop.load(Ordering::Relaxed) {
         let offsets = next..next + AT_ONCE;
         for offset in offsets.clone() {
-            client.send(8, &commit_request(name, offset))?;
+            client.send(VERSION, &commit_request(name, TOPIC, offset, -1))?;
         }
         for offset in offsets {
-            let answer = client.answer::<OffsetCommitRequest>(8)?;
+            let answer = client.answer::<OffsetCommitRequest>(VERSION)?;
             match answer.topics[0].partitions[0].error_code {
                 0 => acked = offset,
                 _ => refused += 1,
@@ -191,7 +158,10 @@ fn a_storm_of_joins_and_a_flood_of_commits_cost_a_producer_nothing() -> Result<(
         let name = format!("flood-{n}");
         let (_, mut client) = to_coordinator(&cluster, &name)?;
         ensure!(*acked >= 0, "{name} committed nothing");
-        ensure!(told(&mut client, &name, true)? == (0, *acked), "{name}: a commit is lost");
+        ensure!(
+            committed(&mut client, &name, TOPIC, true)? == (0, *acked),
+            "{name}: a commit is lost"
+        );
     }
     // Those that joined and said no more are out when their time is over: there is room again.
     let (_, mut client) = to_coordinator(&cluster, "storm")?;
@@ -231,11 +201,11 @@ fn offsets_that_must_be_stable_are_told_by_a_quorum_only() -> Result<()> {
 /// One try; false when the coordinator was another by the time that it was asked alone.
 fn is_told_by_a_quorum_only(cluster: &Cluster) -> Result<bool> {
     let (coordinator, mut client) = to_coordinator(cluster, "readers")?;
-    let committed = client.ask(8, &commit_request("readers", 7))?;
-    if committed.topics[0].partitions[0].error_code != 0 {
+    let answer = client.ask(VERSION, &commit_request("readers", TOPIC, 7, -1))?;
+    if answer.topics[0].partitions[0].error_code != 0 {
         return Ok(false);
     }
-    if told(&mut client, "readers", true)? != (0, 7) {
+    if committed(&mut client, "readers", TOPIC, true)? != (0, 7) {
         return Ok(false);
     }
     let others: Vec<_> = cluster.ids().into_iter().filter(|id| *id != coordinator).collect();
@@ -243,8 +213,8 @@ fn is_told_by_a_quorum_only(cluster: &Cluster) -> Result<bool> {
         cluster.node(*id).freeze()?;
     }
     // Its lease says that it may tell; nobody can say that it is the only one.
-    let by_lease = told(&mut client, "readers", false)?;
-    let surely = told(&mut client, "readers", true)?;
+    let by_lease = committed(&mut client, "readers", TOPIC, false)?;
+    let surely = committed(&mut client, "readers", TOPIC, true)?;
     for id in &others {
         cluster.node(*id).thaw()?;
     }

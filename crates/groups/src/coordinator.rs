@@ -17,7 +17,7 @@ use crate::{
         GROUP_NAME_BYTES_MAX, GROUPS_MAX, GroupLimits, MEMBER_BYTES_MAX, OFFSETS_MAX, PROTOCOLS_MAX,
     },
     member::bytes_of,
-    offsets::CommittedOffset,
+    offsets::{CommittedOffset, IsGone},
     records::Record,
     requests::{At, Commit, Identity, Join, Leaver, Sync},
     under_way::{Turn, UnderWay},
@@ -287,7 +287,7 @@ impl Coordinator {
     }
 
     /// Forgets the offsets of topics that are no more.
-    pub fn forget_topics(&mut self, is_gone: &dyn Fn(&str) -> bool, at: At, out: &mut Vec<Effect>) {
+    pub fn forget_topics(&mut self, is_gone: IsGone<'_>, at: At, out: &mut Vec<Effect>) {
         self.each(at, out, |group, turn| group.forget_topics(is_gone, turn));
     }
 

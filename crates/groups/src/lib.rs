@@ -41,7 +41,7 @@ pub use limits::{
 };
 pub use load::Loader;
 pub use member::Protocol;
-pub use offsets::CommittedOffset;
+pub use offsets::{CommittedOffset, IsGone, NO_LEADER_EPOCH};
 pub use requests::{At, Commit, Identity, Join, Leaver, NewOffset, Sync};
 pub use views::{Described, DescribedMember, Listed, State};
 

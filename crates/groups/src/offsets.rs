@@ -9,7 +9,7 @@ use walrus_types::TimestampMs;
 pub struct CommittedOffset {
     /// The next offset to read.
     pub offset: i64,
-    /// The epoch of the record before it, or -1.
+    /// The epoch of the record before it, or [`NO_LEADER_EPOCH`].
     pub leader_epoch: i32,
     /// The client's own words.
     pub metadata: String,
@@ -18,6 +18,12 @@ pub struct CommittedOffset {
     /// Until when it is kept, where the client said so.
     pub expires_at: Option<TimestampMs>,
 }
+
+/// Where the client knows of no epoch.
+pub const NO_LEADER_EPOCH: i32 = -1;
+
+/// Whether a topic is gone for which something was committed with a leader epoch.
+pub type IsGone<'a> = &'a dyn Fn(&str, i32) -> bool;
 
 /// A topic's partition, by name as groups have it.
 pub(crate) type Place = (String, i32);

@@ -53,6 +53,8 @@ pub(super) async fn load(
         warn!(partition = %partition.id(), unread, "records of another version were passed over");
     }
     let shard = Shard::begin(broker, partition, loader);
+    // Topics that were deleted while nobody coordinated these groups.
+    shard.forget_unknown(&broker.metadata());
     let took_ms = began.elapsed().as_millis();
     info!(partition = %partition.id(), records = count, took_ms, "groups are coordinated here");
     Ok(shard)

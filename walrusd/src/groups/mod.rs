@@ -232,10 +232,11 @@ impl Groups {
         ready.collect()
     }
 
-    /// A topic is no more: what groups committed for it is forgotten.
+    /// A topic is no more: what groups committed for it is forgotten. Shards that are not loaded
+    /// see that when they are.
     pub fn forget_topic(&self, name: &str) {
         for shard in self.loaded() {
-            shard.forget_topic(name);
+            shard.forget_topics(&|topic, _leader_epoch| topic == name);
         }
     }
 
@@ -316,7 +317,10 @@ async fn drive(broker: &Arc<Broker>, Order { index, partition, tell }: Order) {
 /// Loads all that this node coordinates and has each look at what has been kept long enough.
 async fn expire(broker: &Arc<Broker>) {
     match broker.groups.all(broker).await {
-        Ok(shards) => shards.iter().for_each(|shard| shard.expire()),
+        Ok(shards) => shards.iter().for_each(|shard| {
+            shard.expire();
+            shard.forget_unknown(&broker.metadata());
+        }),
         Err(why) => debug!(%why, "the retention of offsets is looked at the next time"),
     }
 }

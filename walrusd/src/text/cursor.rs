@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use walrus_groups::{Answer, Commit, GroupError, NewOffset};
+use walrus_groups::{Answer, Commit, GroupError, NO_LEADER_EPOCH, NewOffset};
 use walrus_types::{NodeId, Offset};
 
 use crate::{broker::Broker, groups::Unready, partition::Partition};
@@ -71,7 +71,7 @@ pub(super) async fn keep(
         topic: topic.to_owned(),
         partition: *partition,
         offset: offset.0,
-        leader_epoch: -1,
+        leader_epoch: NO_LEADER_EPOCH,
         metadata: String::new(),
     };
     let commit = Commit {

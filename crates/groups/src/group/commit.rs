@@ -8,7 +8,7 @@ use crate::{
     effects::{Answer, Outcome, Waiter},
     errors::{GroupError, OffsetError},
     limits::COMMIT_BYTES_MAX,
-    offsets::{CommittedOffset, Place},
+    offsets::{CommittedOffset, IsGone, NO_LEADER_EPOCH, Place},
     records::{OffsetKey, Record},
     requests::{Commit, Identity, NewOffset},
     subscription::CONSUMER,
@@ -249,13 +249,15 @@ impl Group {
     }
 
     /// Forgets the offsets of topics that are no more.
-    pub(crate) fn forget_topics(&mut self, is_gone: &dyn Fn(&str) -> bool, turn: &mut Turn<'_>) {
+    pub(crate) fn forget_topics(&mut self, is_gone: IsGone<'_>, turn: &mut Turn<'_>) {
         if self.phase == Phase::Dead {
             return;
         }
-        let mut gone: Vec<Place> = self.offsets.iter().map(place).collect();
-        gone.extend(turn.under_way.places_of(&self.id).cloned());
-        gone.retain(|(topic, _)| is_gone(topic));
+        let committed = self.offsets.iter();
+        let of_gone = committed.filter(|(topic, _, offset)| is_gone(topic, offset.leader_epoch));
+        let mut gone: Vec<Place> = of_gone.map(place).collect();
+        let new = turn.under_way.places_of(&self.id);
+        gone.extend(new.filter(|(topic, _)| is_gone(topic, NO_LEADER_EPOCH)).cloned());
         gone.sort();
         gone.dedup();
         if !gone.is_empty() {

@@ -19,7 +19,7 @@ use super::{
     DecodeError,
     bytes::{Reader, put_text},
 };
-use crate::offsets::CommittedOffset;
+use crate::offsets::{CommittedOffset, NO_LEADER_EPOCH};
 
 /// Both kinds of key look alike; 1 is written.
 pub(super) const KEY_VERSIONS: RangeInclusive<i16> = 0..=1;
@@ -79,7 +79,7 @@ impl CommittedOffset {
             rest.set_flexible();
         }
         let offset = rest.i64()?;
-        let leader_epoch = if version >= EPOCH_SINCE { rest.i32()? } else { -1 };
+        let leader_epoch = if version >= EPOCH_SINCE { rest.i32()? } else { NO_LEADER_EPOCH };
         let metadata = rest.text()?;
         let committed_at = TimestampMs(rest.i64()?);
         let expires_at = if version == EXPIRES_IN { Some(rest.i64()?) } else { None };

@@ -293,6 +293,18 @@ fn offsets_of_topics_that_are_no_more_are_forgotten() {
 }
 
 #[test]
+fn offsets_of_an_earlier_topic_of_the_same_name_are_forgotten() {
+    // All are committed with leader epoch 7.
+    one(&[
+        ("commit a x/0=5 t/0=6", "a: ok ok"),
+        ("gone t<7", ""),
+        ("fetch", "t/0=6; x/0=5"),
+        ("gone t<8", ""),
+        ("fetch", "x/0=5"),
+    ]);
+}
+
+#[test]
 fn other_limits_hold() {
     let limits = GroupLimits { offset_metadata_max: 2, ..GroupLimits::default() };
     rule_with(limits, &[("commit - t/0=1:ab t/1=1:abc", "-: ok MetadataTooLarge")]);

@@ -13,7 +13,7 @@
 //! hold   go   refuse   too-large       appends wait; are committed; are not in the log
 //! move                                 another node loads what is committed
 //! snapshot                             the log is only the state from here on
-//! expire                               gone t        (topics that are no more)
+//! expire                               gone t x<8    (topics that are no more, or only since an epoch)
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -133,7 +133,14 @@ impl Play {
             "wait" => self.wait(words[0].parse().expect("ms")),
             "expire" => self.coordinator.expire(self.at(), &mut out),
             "gone" => {
-                let is_gone = |topic: &str| words.contains(&topic);
+                let is_gone = |topic: &str, leader_epoch: i32| {
+                    words.iter().any(|word| match word.split_once('<') {
+                        Some((name, first)) => {
+                            name == topic && leader_epoch < first.parse().expect("an epoch")
+                        }
+                        None => *word == topic,
+                    })
+                };
                 self.coordinator.forget_topics(&is_gone, self.at(), &mut out);
             }
             "hold" => self.held = true,
