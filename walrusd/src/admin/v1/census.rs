@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use parking_lot::Mutex;
 use walrus_admin::{cluster::Segments, node::Holding};
 use walrus_metadata::{Member, Metadata, Node, NodeState, Segment, SegmentKey, SetMembers, Topic};
 use walrus_types::{NodeId, StorageId, TopicPartition};
@@ -18,6 +19,33 @@ impl Census {
     /// What a node is needed for.
     pub(super) fn holding(&self, node: NodeId) -> Holding {
         self.holdings.get(&node).copied().unwrap_or_default()
+    }
+}
+
+/// The census of the version that was asked for last. Many ask, consoles every second, and only
+/// another version comes to something else.
+#[derive(Debug, Clone, Default)]
+pub(in crate::admin) struct Latest(Arc<Mutex<Option<Counted>>>);
+
+/// A version, and what it came to.
+type Counted = (u64, Arc<Census>);
+
+impl Latest {
+    /// Counts, unless that was done. Whoever asks meanwhile waits: not for threads that serve
+    /// clients.
+    pub(super) fn of(
+        &self,
+        metadata: &Metadata,
+        min_insync: impl Fn(&Arc<Topic>) -> usize,
+    ) -> Arc<Census> {
+        let mut latest = self.0.lock();
+        let known = latest.as_ref().filter(|(version, _)| *version == metadata.applied());
+        if let Some((_, census)) = known {
+            return Arc::clone(census);
+        }
+        let census = Arc::new(take(metadata, min_insync));
+        *latest = Some((metadata.applied(), Arc::clone(&census)));
+        census
     }
 }
 

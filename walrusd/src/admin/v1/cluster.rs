@@ -13,7 +13,7 @@ use walrus_admin::{
 
 use super::{
     answer::{Answer, Live, Sent, Told, admin_address, broken_off, live},
-    census, nodes, raft,
+    nodes, raft,
 };
 use crate::{
     admin::{forming, routes::Sources},
@@ -75,7 +75,7 @@ async fn look(sources: Sources, broker: Arc<Broker>) -> Result<ClusterStatus, Ap
 fn of_cluster(sources: &Sources, broker: &Broker) -> ClusterStatus {
     let metadata = broker.metadata();
     let group = raft::group(broker);
-    let census = census::take(&metadata, |topic| nodes::min_insync(broker, topic));
+    let census = sources.census.of(&metadata, |topic| nodes::min_insync(broker, topic));
     let size = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     ClusterStatus {
         cluster: broker.identity.cluster.to_string(),

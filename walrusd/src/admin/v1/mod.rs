@@ -41,8 +41,8 @@ use axum::{
 };
 
 pub(super) use self::answer::refusal;
-pub(super) use self::changes::Views;
 pub use self::nodes::unregister;
+pub(super) use self::{census::Latest, changes::Views};
 use super::routes::Sources;
 
 /// What there is, for whoever asks for something else.

@@ -19,7 +19,7 @@ use super::{
         Answer, Live, Refused, Sent, Told, admin_address, broken_off, elsewhere,
         membership_unchanged, node_id, not_proposed, parameters, shown, unexpected,
     },
-    census::{self, Census},
+    census::{self, Census, Latest},
     plan::{Facts, Plan, plan},
 };
 use crate::{admin::routes::Sources, broker::Broker};
@@ -36,16 +36,19 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Answer<NodeList> {
     parameters(&uri, &[])?;
-    let (metadata, census) = look(&broker).await?;
+    let (metadata, census) = look(&broker, sources.census.clone()).await?;
     let items = all(&sources, &broker, &metadata, &census);
     Ok(Told(NodeList { metadata_version: metadata.applied(), items }))
 }
 
 /// The metadata of one moment, and what was counted in it.
-async fn look(broker: &Arc<Broker>) -> Result<(Arc<Metadata>, Census), ApiError> {
+async fn look(
+    broker: &Arc<Broker>,
+    latest: Latest,
+) -> Result<(Arc<Metadata>, Arc<Census>), ApiError> {
     let (metadata, counting) = (broker.metadata(), Arc::clone(broker));
     let counted = Arc::clone(&metadata);
-    let count = move || census::take(&counted, |topic| min_insync(&counting, topic));
+    let count = move || latest.of(&counted, |topic| min_insync(&counting, topic));
     let census = tokio::task::spawn_blocking(count).await.map_err(|why| broken_off(&why))?;
     Ok((metadata, census))
 }
@@ -157,7 +160,7 @@ async fn change(
 }
 
 async fn judge(broker: &Arc<Broker>, id: NodeId, change: Change) -> Result<Plan, ApiError> {
-    let (metadata, census) = look(broker).await?;
+    let (metadata, census) = look(broker, Latest::default()).await?;
     let group = broker.raft.group();
     let (members, leader) = (group.members(), group.leader());
     let facts = Facts { metadata: &metadata, census: &census, members: &members, leader };
@@ -264,7 +267,7 @@ async fn answer(
     change: Change,
     (dry_run, plan): (bool, Plan),
 ) -> Result<ChangeAnswer, ApiError> {
-    let (metadata, census) = look(broker).await?;
+    let (metadata, census) = look(broker, Latest::default()).await?;
     let node = metadata
         .node(id)
         .ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no {id}")))?;

@@ -13,7 +13,6 @@ use walrus_types::{PartitionIndex, TimestampMs};
 
 use super::{
     answer::{Answer, Live, Told, broken_off, parameter, parameters},
-    census,
     changes::{self, Changed},
     nodes, raft,
 };
@@ -40,7 +39,7 @@ pub(super) async fn snapshot(
 fn look(sources: &Sources, broker: &Arc<Broker>, known: Option<u64>) -> Snapshot {
     let metadata = broker.metadata();
     let group = raft::group(broker);
-    let census = census::take(&metadata, |topic| nodes::min_insync(broker, topic));
+    let census = sources.census.of(&metadata, |topic| nodes::min_insync(broker, topic));
     let now = broker.clock.uptime();
     let me = broker.identity.node;
     let entry = |node: walrus_admin::node::Node| {
@@ -161,7 +160,7 @@ mod tests {
         ClusterId, Incarnation, NodeId, Offset, StorageId, TopicId, TopicPartition,
     };
 
-    use super::*;
+    use super::{super::census::Latest, *};
 
     fn uuid(of: i32) -> Uuid {
         Uuid::from_u128(u128::try_from(of).unwrap())
@@ -244,7 +243,8 @@ mod tests {
     fn all_partitions_are_told_by_name_with_what_is_sealed() {
         let metadata = cluster(100, 100, 10);
         let began = Instant::now();
-        let census = census::take(&metadata, |_| 2);
+        let census = Latest::default();
+        let census = census.of(&metadata, |_| 2);
         let counted = began.elapsed();
         let topics = topics(&metadata, None, |_| retention::Keep::default());
         let listed = began.elapsed();
@@ -299,6 +299,17 @@ mod tests {
         assert_eq!(told.onto(&all), None, "of another version");
         let unchanged = changes::since(&now, &now).unwrap();
         assert_eq!(unchanged, Changed::default());
+    }
+
+    #[test]
+    fn segments_are_counted_once_for_all_who_ask_for_a_version() {
+        let (latest, mut metadata) = (Latest::default(), cluster(1, 1, 1));
+        let first = latest.of(&metadata, |_| 2);
+        assert!(Arc::ptr_eq(&first, &latest.of(&metadata, |_| unreachable!("it is known"))));
+        let rolled = roll(&metadata, 1, 0..1);
+        apply(&mut metadata, &rolled);
+        let next = latest.of(&metadata, |_| 2);
+        assert_eq!((first.segments.total, next.segments.total), (2, 3));
     }
 
     #[test]
