@@ -85,6 +85,8 @@ impl Terminal {
             .env("COLORTERM", "truecolor")
             .env("LANG", "C.UTF-8")
             .env_remove("NO_COLOR")
+            // Why it ended would leave the screen above a long list of calls.
+            .env_remove("RUST_BACKTRACE")
             .env_remove("LC_ALL")
             .stdin(Stdio::from(slave.try_clone()?))
             .stdout(Stdio::from(slave.try_clone()?))
