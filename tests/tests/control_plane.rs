@@ -1,9 +1,9 @@
 //! Requests about topics, configs, offsets and ids, by hand, in every version that is served.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::{Result, ensure};
-use walrus_tests::{Node, NodeSettings, raw::RawClient};
+use walrus_tests::{Node, NodeSettings, load::PATIENCE, raw::RawClient};
 use walrus_types::TimestampMs;
 use walrus_wire::{
     Api,
@@ -257,7 +257,15 @@ fn offsets_are_listed_deleted_and_told_by_epoch_in_every_version() -> Result<()>
         let expected = if version >= 7 { (0, 5) } else { (35, -1) };
         ensure!((code, found) == expected, "version {version}: {code} {found}");
     }
-    let current = broker.offset(4, "t", -1)?.2;
+    // The second segment is full as well, so a third one begins, a moment later.
+    let until = Instant::now() + PATIENCE;
+    let current = loop {
+        let (last, open) = (broker.offset(4, "t", 41)?.2, broker.offset(4, "t", -1)?.2);
+        if open > last {
+            break open;
+        }
+        ensure!(Instant::now() < until, "epoch {last} goes on past its four offsets");
+    };
     for version in versions(Api::OffsetForLeaderEpoch) {
         let mut ask = |epoch, known| -> Result<(i16, i64)> {
             let partition = OffsetForLeaderPartition::default()

@@ -67,13 +67,36 @@ fn join_request(name: &str, member: &StrBytes) -> JoinGroupRequest {
         .with_rebalance_timeout_ms(6_000)
 }
 
+/// Joins until whoever coordinates answers: on a busy machine that may be another one meanwhile.
+fn join(
+    cluster: &Cluster,
+    client: &mut RawClient,
+    name: &str,
+    member: &StrBytes,
+) -> Result<JoinGroupResponse> {
+    let elsewhere = [
+        ResponseError::NotCoordinator,
+        ResponseError::CoordinatorNotAvailable,
+        ResponseError::CoordinatorLoadInProgress,
+    ];
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let joined = client.ask(7, &join_request(name, member))?;
+        if !elsewhere.map(|error| error.code()).contains(&joined.error_code) {
+            return Ok(joined);
+        }
+        ensure!(Instant::now() < until, "nobody coordinates: {joined:?}");
+        (_, *client) = to_coordinator(cluster, name)?;
+    }
+}
+
 /// A client that becomes as many members as it can and says nothing more. Its joins are answered
 /// when the group is ready, in their order, so they are sent all before one is read.
 fn storm(cluster: &Cluster, name: &str) -> Result<BTreeMap<i16, usize>> {
     let (_, mut client) = to_coordinator(cluster, name)?;
     let mut ids = Vec::new();
     for _ in 0..JOINS {
-        let given = client.ask(7, &join_request(name, &StrBytes::default()))?;
+        let given = join(cluster, &mut client, name, &StrBytes::default())?;
         let expected = [ResponseError::MemberIdRequired, ResponseError::GroupMaxSizeReached];
         ensure!(expected.map(|error| error.code()).contains(&given.error_code), "{given:?}");
         ids.push(given.member_id);
@@ -87,6 +110,21 @@ fn storm(cluster: &Cluster, name: &str) -> Result<BTreeMap<i16, usize>> {
         *answers.entry(answer.error_code).or_insert(0) += 1;
     }
     Ok(answers)
+}
+
+/// Many storm at once; how often each answer was given to their joins.
+fn all_storm(cluster: &Cluster) -> Result<BTreeMap<i16, usize>> {
+    thread::scope(|scope| {
+        let storming: Vec<_> =
+            (0..CLIENTS).map(|_| scope.spawn(|| storm(cluster, "storm"))).collect();
+        let mut stormed = BTreeMap::new();
+        for storm in storming {
+            for (code, count) in storm.join().expect("no panic")? {
+                *stormed.entry(code).or_insert(0) += count;
+            }
+        }
+        Ok(stormed)
+    })
 }
 
 /// Commits as fast as it is answered, many at a time, until `stop`; answers the last offset that
@@ -137,19 +175,15 @@ fn a_storm_of_joins_and_a_flood_of_commits_cost_a_producer_nothing() -> Result<(
                 })
             })
             .collect();
-        let storming: Vec<_> =
-            (0..CLIENTS).map(|_| scope.spawn(|| storm(&cluster, "storm"))).collect();
-        let mut stormed = BTreeMap::new();
-        for storm in storming {
-            for (code, count) in storm.join().expect("no panic")? {
-                *stormed.entry(code).or_insert(0) += count;
-            }
-        }
-        load.until_more(2_000)?;
+        let stormed = all_storm(&cluster).and_then(|stormed| {
+            load.until_more(2_000)?;
+            Ok(stormed)
+        });
+        // Whatever came of it: those that flood go on until they are told.
         stop.store(true, Ordering::Relaxed);
         let flooded: Result<Vec<_>> =
             flooding.into_iter().map(|flood| flood.join().expect("no panic")).collect();
-        Ok((stormed, flooded?))
+        Ok((stormed?, flooded?))
     })?;
     println!("joins by answer {stormed:?}; floods (last acked, refused) {flooded:?}");
     let full = ResponseError::GroupMaxSizeReached.code();
@@ -167,8 +201,8 @@ fn a_storm_of_joins_and_a_flood_of_commits_cost_a_producer_nothing() -> Result<(
     let (_, mut client) = to_coordinator(&cluster, "storm")?;
     let until = Instant::now() + PATIENCE;
     loop {
-        let given = client.ask(7, &join_request("storm", &StrBytes::default()))?;
-        let joined = client.ask(7, &join_request("storm", &given.member_id))?;
+        let given = join(&cluster, &mut client, "storm", &StrBytes::default())?;
+        let joined = join(&cluster, &mut client, "storm", &given.member_id)?;
         if joined.error_code == 0 {
             break;
         }
