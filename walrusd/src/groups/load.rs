@@ -54,7 +54,7 @@ pub(super) async fn load(
     }
     let shard = Shard::begin(broker, partition, loader);
     // Topics that were deleted while nobody coordinated these groups.
-    shard.forget_unknown(&broker.metadata());
+    shard.forget_unknown(broker);
     let took_ms = began.elapsed().as_millis();
     info!(partition = %partition.id(), records = count, took_ms, "groups are coordinated here");
     Ok(shard)

@@ -236,7 +236,7 @@ impl Groups {
     /// see that when they are.
     pub fn forget_topic(&self, name: &str) {
         for shard in self.loaded() {
-            shard.forget_topics(&|topic, _leader_epoch| topic == name);
+            shard.forget_topic(name);
         }
     }
 
@@ -319,7 +319,7 @@ async fn expire(broker: &Arc<Broker>) {
     match broker.groups.all(broker).await {
         Ok(shards) => shards.iter().for_each(|shard| {
             shard.expire();
-            shard.forget_unknown(&broker.metadata());
+            shard.forget_unknown(broker);
         }),
         Err(why) => debug!(%why, "the retention of offsets is looked at the next time"),
     }

@@ -20,9 +20,9 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 use walrus_groups::{
-    Answer, AppendId, At, Coordinator, Effect, IsGone, Loader, Outcome, Waiter, records::Record,
+    Answer, AppendId, At, Coordinator, Effect, Loader, Outcome, Waiter, records::Record,
 };
-use walrus_metadata::{Command, Metadata, Prune};
+use walrus_metadata::{Command, Prune};
 use walrus_replication::{Acks, RollReason};
 use walrus_types::{Epoch, Offset, UptimeMs};
 
@@ -296,37 +296,45 @@ impl Shard {
         core.waiting.clear();
     }
 
-    /// Forgets what has been kept long enough; the next time, while the state is written anew.
+    /// Forgets what has been kept long enough.
     pub(super) fn expire(&self) {
-        let Ok(_open) = self.gate.try_read() else { return };
-        self.now(|core, at, out| {
-            if let Some(coordinator) = &mut core.coordinator {
-                coordinator.expire(at, out);
-            }
-        });
+        self.sweep(Coordinator::expire);
     }
 
-    /// Forgets what groups committed for topics that are no more; the next time, while the state is
-    /// written anew.
-    pub(super) fn forget_topics(&self, is_gone: IsGone<'_>) {
-        let Ok(_open) = self.gate.try_read() else { return };
-        self.now(|core, at, out| {
-            if let Some(coordinator) = &mut core.coordinator {
-                coordinator.forget_topics(is_gone, at, out);
-            }
+    /// Forgets what groups committed for a topic that is no more.
+    pub(super) fn forget_topic(&self, name: &str) {
+        self.sweep(|coordinator, at, out| {
+            coordinator.forget_topics(&|topic, _leader_epoch| topic == name, at, out);
         });
     }
 
     /// Forgets what groups committed for topics that the metadata does not have, or has under the
-    /// name of an earlier one. Whatever is committed here was committed for a topic that this node
-    /// knows of: its metadata is not older than its being the coordinator.
-    pub(super) fn forget_unknown(&self, metadata: &Metadata) {
-        self.forget_topics(&|topic, leader_epoch| {
-            metadata.topic_named(topic).is_none_or(|topic| {
-                // Epochs begin past all that an earlier topic of that name had. Clients that know of
-                // none say -1, and some 0.
-                (Epoch::FIRST..topic.first_epoch).contains(&Epoch(leader_epoch))
-            })
+    /// name of an earlier one.
+    ///
+    /// Whatever is committed here was committed for a topic that this node knows of: its metadata
+    /// is not older than its being the coordinator, and is looked at after the last commit that it
+    /// let in.
+    pub(super) fn forget_unknown(&self, broker: &Broker) {
+        self.sweep(|coordinator, at, out| {
+            let metadata = broker.metadata();
+            let is_gone = |topic: &str, leader_epoch| {
+                metadata.topic_named(topic).is_none_or(|topic| {
+                    // Epochs begin past all that an earlier topic of that name had. Clients that
+                    // know of none say -1, and some 0.
+                    (Epoch::FIRST..topic.first_epoch).contains(&Epoch(leader_epoch))
+                })
+            };
+            coordinator.forget_topics(&is_gone, at, out);
+        });
+    }
+
+    /// Has the coordinator forget something; the next time, while the state is written anew.
+    fn sweep(&self, sweep: impl FnOnce(&mut Coordinator, At, &mut Vec<Effect>)) {
+        let Ok(_open) = self.gate.try_read() else { return };
+        self.now(|core, at, out| {
+            if let Some(coordinator) = &mut core.coordinator {
+                sweep(coordinator, at, out);
+            }
         });
     }
 
