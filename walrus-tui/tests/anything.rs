@@ -15,7 +15,7 @@ use walrus_tui::{
     },
     ui::theme::Theme,
 };
-use walrus_types::UptimeMs;
+use walrus_types::{Offset, TimestampMs, UptimeMs};
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -67,8 +67,8 @@ fn odd((nodes, partitions, seed, name): (usize, usize, u64, String)) -> Event {
         topic.topic = format!("{name}{at}");
         for partition in &mut topic.partitions {
             partition.reason.clone_from(&name);
-            partition.base = walrus_types::Offset(i64::MAX);
-            partition.log_start = walrus_types::Offset(i64::MIN);
+            partition.base = Offset(i64::MAX);
+            partition.log_start = Offset(i64::MIN);
             partition.sealed_bytes = u64::MAX;
         }
     }
@@ -77,16 +77,36 @@ fn odd((nodes, partitions, seed, name): (usize, usize, u64, String)) -> Event {
         if let Some(vitals) = &mut entry.vitals {
             vitals.uptime_ms = seed;
             vitals.wal.used_bytes = u64::MAX;
-            vitals.disk.free_bytes = u64::MAX;
+            vitals.wal.flush_counts = vec![u64::MAX; 40];
+            vitals.disk = vitals.disk.filter(|_| seed.is_multiple_of(2));
+            if let Some(disk) = &mut vitals.disk {
+                disk.free_bytes = u64::MAX;
+            }
         }
     }
+    snapshot.at_ms = TimestampMs(if seed.is_multiple_of(3) { i64::MIN } else { i64::MAX });
     Event::Other(Box::new(snapshot))
+}
+
+/// A chain that no node of ours would send.
+fn odd_chain(mut told: Told) -> Told {
+    if let Told::Chain { chain: Ok(chain), .. } = &mut told {
+        let chain = Arc::make_mut(chain);
+        chain.log_start = Offset(i64::MAX);
+        for (at, segment) in chain.items.iter_mut().enumerate() {
+            segment.base = Offset(if at % 2 == 0 { i64::MIN } else { i64::MAX });
+            segment.end = segment.end.map(|_| Offset(if at % 3 == 0 { i64::MAX } else { -1 }));
+            segment.bytes = segment.bytes.map(|_| u64::MAX);
+        }
+    }
+    told
 }
 
 fn play(events: Vec<Event>, theme: Theme) {
     let mut simulated = Simulated::new(3, Size::default());
     let mut app = App::new(theme);
     let mut now = UptimeMs(0);
+    let mut is_odd = false;
     for event in events {
         now = UptimeMs(now.0 + 40);
         let message = match event {
@@ -103,7 +123,10 @@ fn play(events: Vec<Event>, theme: Theme) {
                 why: "gone\u{1b}[2J".into(),
                 next_at: UptimeMs(now.0 + 900),
             }),
-            Event::Other(snapshot) => Message::Told(Told::Snapshot(Arc::new(*snapshot))),
+            Event::Other(snapshot) => {
+                is_odd = true;
+                Message::Told(Told::Snapshot(Arc::new(*snapshot)))
+            }
             Event::Draw(columns, rows) => {
                 let picture = once::picture(&mut app, (columns, rows));
                 assert_eq!((picture.area.width, picture.area.height), (columns, rows));
@@ -130,7 +153,9 @@ fn play(events: Vec<Event>, theme: Theme) {
                 Effect::Quit => assert!(is_quit || says_quit, "ended by another key"),
                 Effect::Ask(wish) => {
                     if let Some(also) = &wish.also {
-                        app.update(Message::Told(simulated.tell(also)), now);
+                        let told = simulated.tell(also);
+                        let told = if is_odd { odd_chain(told) } else { told };
+                        app.update(Message::Told(told), now);
                     }
                 }
             }

@@ -19,6 +19,7 @@ use std::{
 };
 
 pub use facts::{ClusterFacts, Facts, LagFacts, NodeFacts, PartitionFacts, PlaceLag, RaftFacts};
+use walrus_admin::snapshot::Traffic;
 use walrus_storage::wal::{LATENCY_BUCKETS, Latency};
 use walrus_wire::{Api, kafka_protocol::error::ResponseError, text::Command};
 
@@ -198,16 +199,17 @@ impl Metrics {
         self.0.text_commands[text_place(command)].fetch_add(1, Relaxed);
     }
 
-    /// Records and bytes that came in, bytes that went out, and requests since the node started;
-    /// connections that are open.
-    pub fn totals(&self) -> [u64; 5] {
+    /// What went in and out since the node started.
+    pub fn traffic(&self) -> Traffic {
         let Counters { produced_records, produced_bytes, fetched_bytes, connections, .. } =
             &*self.0;
-        let requests = self.0.requests.iter().map(|count| count.load(Relaxed)).sum();
-        let [records, bytes_in, bytes_out, connections] =
-            [produced_records, produced_bytes, fetched_bytes, connections]
-                .map(|count| count.load(Relaxed));
-        [records, bytes_in, bytes_out, requests, connections]
+        Traffic {
+            records_in: produced_records.load(Relaxed),
+            bytes_in: produced_bytes.load(Relaxed),
+            bytes_out: fetched_bytes.load(Relaxed),
+            requests: self.0.requests.iter().map(|count| count.load(Relaxed)).sum(),
+            connections: connections.load(Relaxed),
+        }
     }
 
     /// Everything, as Prometheus reads it (OpenMetrics).

@@ -10,9 +10,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, future::join_all};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use walrus_admin::snapshot::{
-    DiskVitals, LeaseView, RaftView, StoreVitals, Traffic, Vitals, WalVitals,
-};
+use walrus_admin::snapshot::{DiskVitals, LeaseView, RaftView, StoreVitals, Vitals, WalVitals};
 use walrus_storage::{store::StoreStats, wal::WalStats};
 use walrus_types::{Epoch, NodeId, Offset, TimestampMs, TopicPartition, UptimeMs};
 
@@ -166,7 +164,10 @@ pub fn of_self(broker: &Broker) -> Vitals {
         group.members().into_iter().find(|member| member.id == leader).map(|one| one.peer.node)
     });
     let ProcessFacts { resident_bytes, cpu_seconds, .. } = ProcessFacts::read();
-    let space = facts::space(broker);
+    let disk = |space: facts::Space| DiskVitals {
+        total_bytes: space.total_bytes,
+        free_bytes: space.free_bytes,
+    };
     Vitals {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         at_ms: broker.clock.now(),
@@ -183,7 +184,7 @@ pub fn of_self(broker: &Broker) -> Vitals {
             purged: number(&metrics["purged"]["index"]),
         },
         leases: leases(broker, now),
-        traffic: traffic(broker),
+        traffic: broker.metrics.traffic(),
         wal: wal(&stats, broker.config.storage.hot_tail_bytes),
         store: StoreVitals {
             open_files: count(stats.open_files),
@@ -191,12 +192,9 @@ pub fn of_self(broker: &Broker) -> Vitals {
             pruned_held: count(stats.pruned_held.len()),
             pruned_holders: count(stats.pruned_held.iter().map(|(_, holders)| holders).sum()),
         },
-        disk: DiskVitals {
-            total_bytes: space.map_or(0, |space| space.total_bytes),
-            free_bytes: space.map_or(0, |space| space.free_bytes),
-        },
-        resident_bytes: resident_bytes.unwrap_or(0),
-        cpu_ms: cpu_seconds.map_or(0, milliseconds),
+        disk: facts::space(broker).map(disk),
+        resident_bytes,
+        cpu_ms: cpu_seconds.map(milliseconds),
     }
 }
 
@@ -251,13 +249,10 @@ pub async fn answer(broker: &Arc<Broker>, question: &[u8]) -> Bytes {
     told.unwrap_or_default().into()
 }
 
-fn traffic(broker: &Broker) -> Traffic {
-    let [records_in, bytes_in, bytes_out, requests, connections] = broker.metrics.totals();
-    Traffic { records_in, bytes_in, bytes_out, requests, connections }
-}
-
 #[cfg(test)]
 mod tests {
+    use walrus_admin::snapshot::Traffic;
+
     use super::*;
 
     #[test]
@@ -296,9 +291,9 @@ mod tests {
             traffic: Traffic::default(),
             wal: WalVitals::default(),
             store: StoreVitals::default(),
-            disk: DiskVitals::default(),
-            resident_bytes: 1,
-            cpu_ms: 1,
+            disk: None,
+            resident_bytes: None,
+            cpu_ms: None,
         }
     }
 }

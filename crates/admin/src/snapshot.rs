@@ -115,12 +115,15 @@ pub struct Vitals {
     /// Its segment files.
     #[serde(default)]
     pub store: StoreVitals,
-    /// The disk that holds its data.
-    pub disk: DiskVitals,
+    /// The disk that holds its data; missing where the system does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskVitals>,
     /// Memory that it holds, as the system counts it.
-    pub resident_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resident_bytes: Option<u64>,
     /// Time that it has computed, of all threads.
-    pub cpu_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
 }
 
 impl Kind for Vitals {
@@ -230,6 +233,14 @@ pub struct DiskVitals {
     pub total_bytes: u64,
     /// What is free.
     pub free_bytes: u64,
+}
+
+impl DiskVitals {
+    /// What is taken.
+    #[must_use]
+    pub const fn used_bytes(self) -> u64 {
+        self.total_bytes.saturating_sub(self.free_bytes)
+    }
 }
 
 /// A topic.

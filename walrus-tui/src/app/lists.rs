@@ -229,7 +229,10 @@ fn nodes(model: &Model, filter: &str, order: usize) -> Vec<(usize, usize)> {
     match order {
         1 => rows.sort_by_key(|row| Reverse(leases[row.0].1)),
         2 => rows.sort_by(|one, other| rate(other).bytes_in.total_cmp(&rate(one).bytes_in)),
-        3 => rows.sort_by(|one, other| rate(other).cores.total_cmp(&rate(one).cores)),
+        3 => {
+            let cores = |row: &(usize, usize)| rate(row).cores.unwrap_or(0.0);
+            rows.sort_by(|one, other| cores(other).total_cmp(&cores(one)));
+        }
         _ => {}
     }
     rows

@@ -20,9 +20,7 @@ impl Disks {
     /// Takes what a snapshot of `now` tells of nodes that answer.
     pub fn take(&mut self, snapshot: &Snapshot, now: UptimeMs) {
         for entry in snapshot.nodes.iter().filter(|entry| entry.silent.is_none()) {
-            let Some(vitals) = entry.vitals.as_ref().filter(|one| one.disk.total_bytes > 0) else {
-                continue;
-            };
+            let Some(disk) = entry.vitals.as_ref().and_then(|vitals| vitals.disk) else { continue };
             let samples = self.0.entry(entry.node.node).or_default();
             if samples.back().is_some_and(|(at, _)| now.since(*at) < EVERY_MS) {
                 continue;
@@ -30,7 +28,7 @@ impl Disks {
             if samples.len() == SAMPLES_MAX {
                 samples.pop_front();
             }
-            samples.push_back((now, vitals.disk.free_bytes));
+            samples.push_back((now, disk.free_bytes));
         }
         self.0.retain(|node, _| snapshot.nodes.iter().any(|entry| entry.node.node == *node));
     }
@@ -48,6 +46,8 @@ impl Disks {
 
 #[cfg(test)]
 mod tests {
+    use walrus_admin::snapshot::DiskVitals;
+
     use super::*;
     use crate::source::simulated::{Simulated, Size};
 
@@ -57,7 +57,7 @@ mod tests {
         let mut tell = |seconds: u64, free: u64| {
             let mut snapshot = Simulated::new(1, Size { nodes: 1, partitions: 1 }).snapshot();
             let vitals = snapshot.nodes[0].vitals.as_mut().unwrap();
-            vitals.disk.free_bytes = free;
+            vitals.disk = Some(DiskVitals { total_bytes: 20_000, free_bytes: free });
             disks.take(&snapshot, UptimeMs(seconds * 1_000));
             disks.grows(NodeId(1))
         };

@@ -20,8 +20,8 @@ pub struct Rate {
     pub flushes: f64,
     /// Bytes that it made durable.
     pub logged_bytes: f64,
-    /// Of one core, how much it computes; 1 is all of it.
-    pub cores: f64,
+    /// Of one core, how much it computes, if the node knows; 1 is all of it.
+    pub cores: Option<f64>,
 }
 
 /// What all nodes do each second.
@@ -73,7 +73,7 @@ impl Rates {
             requests: sum.requests + rate.requests,
             flushes: sum.flushes + rate.flushes,
             logged_bytes: sum.logged_bytes + rate.logged_bytes,
-            cores: sum.cores + rate.cores,
+            cores: sum.cores.zip(rate.cores).map(|(sum, cores)| sum + cores),
         })
     }
 }
@@ -92,6 +92,10 @@ fn between(before: &Vitals, now: &Vitals) -> Option<Rate> {
         requests: per_second(from.requests, to.requests)?,
         flushes: per_second(before.wal.flushes, now.wal.flushes)?,
         logged_bytes: per_second(before.wal.bytes, now.wal.bytes)?,
-        cores: per_second(before.cpu_ms, now.cpu_ms)? / 1000.0,
+        cores: before
+            .cpu_ms
+            .zip(now.cpu_ms)
+            .and_then(|(before, now)| per_second(before, now))
+            .map(|ms| ms / 1000.0),
     })
 }

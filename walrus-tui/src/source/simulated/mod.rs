@@ -358,9 +358,12 @@ impl Simulated {
                 pruned_held: u64::from(at == 1) * 2,
                 pruned_holders: u64::from(at == 1) * 3,
             },
-            disk: DiskVitals { total_bytes: 1 << 40, free_bytes: (1 << 40) - (1 << 38) - stored },
-            resident_bytes: 48 << 20,
-            cpu_ms: life.cpu_ms,
+            disk: Some(DiskVitals {
+                total_bytes: 1 << 40,
+                free_bytes: (1 << 40) - (1 << 38) - stored,
+            }),
+            resident_bytes: Some(48 << 20),
+            cpu_ms: Some(life.cpu_ms),
         };
         NodeEntry {
             node: Node {

@@ -1,11 +1,11 @@
 //! Clients: how many each node serves. Who they are nodes do not tell yet.
 
-use super::{age_of, nothing_yet};
+use super::{NodeRow, nothing_yet};
 use crate::{
     app::App,
     ui::{
         paint::Canvas,
-        table::{self, Cell, Column, numbers, words},
+        table::{self, Column, numbers, words},
         text,
     },
 };
@@ -24,23 +24,17 @@ const COLUMNS: &[Column] = &[
 pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     let Some(snapshot) = app.model.seen() else { return nothing_yet(app, canvas) };
     let mut inside = canvas.framed("Clients of each node; nodes do not tell of single clients yet");
-    let theme = inside.theme;
     table::draw(&mut inside, COLUMNS, (snapshot.nodes.len(), None), |at| {
-        let entry = &snapshot.nodes[at];
-        let style = if entry.silent.is_some() { theme.dim() } else { theme.text() };
-        let cell =
-            |shown: Option<String>| Cell::new(shown.unwrap_or_else(|| "-".to_owned()), style);
-        let rate = app.model.rates.of(entry.node.node);
-        let connections = entry.vitals.as_ref().map(|one| one.traffic.connections.to_string());
+        let row = NodeRow::new(app, at, &snapshot.nodes[at]);
         vec![
-            Cell::new(entry.node.node.to_string(), theme.node(at)),
-            Cell::new(entry.node.addresses.client.clone(), theme.dim()),
-            cell(connections),
-            cell(rate.map(|rate| text::count(rate.requests))),
-            cell(rate.map(|rate| text::count(rate.records_in))),
-            cell(rate.map(|rate| text::bytes(rate.bytes_in))),
-            cell(rate.map(|rate| text::bytes(rate.bytes_out))),
-            Cell::new(age_of(app, entry), theme.dim()),
+            row.name(),
+            row.address(),
+            row.own(|vitals| vitals.traffic.connections.to_string()),
+            row.per_second(|rate| rate.requests, text::count),
+            row.per_second(|rate| rate.records_in, text::count),
+            row.per_second(|rate| rate.bytes_in, text::bytes),
+            row.per_second(|rate| rate.bytes_out, text::bytes),
+            row.age(),
         ]
     });
 }

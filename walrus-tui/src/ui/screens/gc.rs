@@ -2,7 +2,7 @@
 
 use walrus_admin::snapshot::{Keeps, Snapshot, TopicEntry};
 
-use super::{age_of, nothing_yet};
+use super::{NodeRow, nodes_above, nothing_yet};
 use crate::{
     app::App,
     model::change::Level,
@@ -38,13 +38,9 @@ const NODES: &[Column] = &[
 
 pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     let Some(snapshot) = app.model.seen() else { return nothing_yet(app, canvas) };
+    let table = ("Disks, and files that went while somebody reads them", NODES);
+    let rows = nodes_above(app, snapshot, canvas, table, node);
     let (width, height) = (canvas.width(), canvas.height());
-    let rows = (snapshot.nodes.len() + 3).min(height / 2);
-    {
-        let mut top = canvas.part(0, 0, width, rows);
-        let mut inside = top.framed("Disks, and files that went while somebody reads them");
-        table::draw(&mut inside, NODES, (snapshot.nodes.len(), None), |at| node(app, snapshot, at));
-    }
     let mut below = canvas.part(0, rows, width, height - rows);
     let title = "Topics, and what each of their partitions keeps";
     let mut inside = below.framed(title);
@@ -60,36 +56,29 @@ fn sealed(topic: &TopicEntry) -> u64 {
     topic.partitions.iter().fold(0, |sum, one| sum.saturating_add(one.sealed_bytes))
 }
 
-fn node(app: &App, snapshot: &Snapshot, at: usize) -> Vec<Cell> {
-    let theme = app.theme;
-    let entry = &snapshot.nodes[at];
-    let style = if entry.silent.is_some() { theme.dim() } else { theme.text() };
-    let cell = |shown: Option<String>| Cell::new(shown.unwrap_or_else(|| "-".to_owned()), style);
-    let vitals = entry.vitals.as_ref();
-    let free = vitals.map(|vitals| vitals.disk.free_bytes);
-    let grows = app.model.disks.grows(entry.node.node);
-    let full_in = free.zip(grows).filter(|(_, grows)| *grows >= 1.0).map(|(free, grows)| {
-        let seconds = free as f64 / grows;
+fn node(row: &NodeRow<'_>) -> Vec<Cell> {
+    let disk = row.disk();
+    let grows = row.app.model.disks.grows(row.entry.node.node);
+    let full_in = disk.zip(grows).filter(|(_, grows)| *grows >= 1.0).map(|(disk, grows)| {
+        let seconds = disk.free_bytes as f64 / grows;
         if seconds > 100.0 * 86_400.0 { "> 100 d".to_owned() } else { text::seconds(seconds) }
     });
-    let (level, state) = match vitals {
-        _ if entry.silent.is_some() => (Level::Warn, "does not answer"),
+    let state = match &row.entry.vitals {
+        _ if row.entry.silent.is_some() => (Level::Warn, "does not answer"),
         None => (Level::Warn, "not known"),
         Some(vitals) if vitals.store.disk_full => (Level::Error, "DISK FULL"),
         Some(_) => (Level::Info, "has room"),
     };
     vec![
-        Cell::new(entry.node.node.to_string(), theme.node(at)),
-        cell(free.map(|free| text::bytes(free as f64))),
-        cell(
-            vitals.map(|vitals| text::percent(super::nodes::used(vitals), vitals.disk.total_bytes)),
-        ),
-        cell(grows.map(text::signed_bytes)),
-        cell(full_in),
-        cell(vitals.map(|vitals| vitals.store.pruned_held.to_string())),
-        cell(vitals.map(|vitals| vitals.store.pruned_holders.to_string())),
-        Cell::new(format!("{} {state}", theme.sign(level)), theme.level(level)),
-        Cell::new(age_of(app, entry), theme.dim()),
+        row.name(),
+        row.cell(disk.map(|disk| text::bytes(disk.free_bytes as f64))),
+        row.cell(disk.map(|disk| text::percent(disk.used_bytes(), disk.total_bytes))),
+        row.cell(grows.map(text::signed_bytes)),
+        row.cell(full_in),
+        row.own(|vitals| vitals.store.pruned_held.to_string()),
+        row.own(|vitals| vitals.store.pruned_holders.to_string()),
+        row.state(state),
+        row.age(),
     ]
 }
 

@@ -69,7 +69,7 @@ fn fields_of(app: &App, snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
         .changes
         .iter()
         .rev()
-        .take_while(|change| snapshot.at_ms.0 - change.at.0 < FRESH_MS)
+        .take_while(|change| snapshot.at_ms.0.saturating_sub(change.at.0) < FRESH_MS)
         .filter_map(|change| match &change.subject {
             Subject::Partition(name) => Some(name),
             Subject::Cluster | Subject::Node(_) | Subject::Topic(_) => None,

@@ -13,13 +13,23 @@ mod raft;
 mod storage;
 mod topics;
 
-use walrus_admin::snapshot::NodeEntry;
+use ratatui::style::Style;
+use walrus_admin::snapshot::{DiskVitals, NodeEntry, Snapshot, Vitals};
 use walrus_types::UptimeMs;
 
-use super::{paint::Canvas, table::Cell, text, theme::Theme};
+use super::{
+    paint::Canvas,
+    table::{self, Cell, Column},
+    text,
+    theme::Theme,
+};
 use crate::{
     app::{App, lists::Listing},
-    model::{Link, change::Change},
+    model::{
+        Link,
+        change::{Change, Level},
+        rates::Rate,
+    },
     screen::Screen,
 };
 
@@ -61,10 +71,83 @@ fn title(app: &App, listing: Listing, what: &str) -> String {
     format!("{} {what}{by}{turned}{filtered}", listed.rows.len())
 }
 
-/// How old what a node said is by now: as old as it was when it was told, and that since then.
-fn age_of(app: &App, entry: &NodeEntry) -> String {
-    let age = entry.vitals_age_ms.zip(app.model.age_ms(app.now));
-    age.map_or_else(|| "-".to_owned(), |(then, since)| text::span(then.saturating_add(since)))
+/// A table of all nodes above what else there is; answers how many rows of the screen it takes.
+fn nodes_above(
+    app: &App,
+    snapshot: &Snapshot,
+    canvas: &mut Canvas<'_>,
+    (title, columns): (&str, &[Column]),
+    cells: impl Fn(&NodeRow<'_>) -> Vec<Cell>,
+) -> usize {
+    let (width, height) = (canvas.width(), canvas.height());
+    let rows = (snapshot.nodes.len() + 3).min(height / 2);
+    let mut top = canvas.part(0, 0, width, rows);
+    let nodes = (snapshot.nodes.len(), None);
+    table::draw(&mut top.framed(title), columns, nodes, |at| {
+        cells(&NodeRow::new(app, at, &snapshot.nodes[at]))
+    });
+    rows
+}
+
+/// What a table tells of one node: what is not known is a dash, and what it said before it fell
+/// silent is dim.
+struct NodeRow<'a> {
+    app: &'a App,
+    entry: &'a NodeEntry,
+    /// Its place among the nodes, which is its colour.
+    at: usize,
+    style: Style,
+}
+
+impl<'a> NodeRow<'a> {
+    fn new(app: &'a App, at: usize, entry: &'a NodeEntry) -> Self {
+        let style = if entry.silent.is_some() { app.theme.dim() } else { app.theme.text() };
+        Self { app, entry, at, style }
+    }
+
+    fn name(&self) -> Cell {
+        Cell::new(self.entry.node.node.to_string(), self.app.theme.node(self.at))
+    }
+
+    fn address(&self) -> Cell {
+        Cell::new(self.entry.node.addresses.client.clone(), self.app.theme.dim())
+    }
+
+    fn cell(&self, shown: Option<String>) -> Cell {
+        Cell::new(shown.unwrap_or_else(|| "-".to_owned()), self.style)
+    }
+
+    /// What it said of itself.
+    fn own(&self, shown: impl FnOnce(&Vitals) -> String) -> Cell {
+        self.cell(self.entry.vitals.as_ref().map(shown))
+    }
+
+    fn disk(&self) -> Option<DiskVitals> {
+        self.entry.vitals.as_ref().and_then(|vitals| vitals.disk)
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        self.app.model.rates.of(self.entry.node.node)
+    }
+
+    fn per_second(&self, of: impl FnOnce(Rate) -> f64, unit: fn(f64) -> String) -> Cell {
+        self.cell(self.rate().map(of).map(unit))
+    }
+
+    fn state(&self, (level, state): (Level, &str)) -> Cell {
+        let theme = self.app.theme;
+        Cell::new(format!("{} {state}", theme.sign(level)), theme.level(level))
+    }
+
+    /// How old what it said is by now: as old as it was when it was told, and that since then.
+    fn age_text(&self) -> Option<String> {
+        let age = self.entry.vitals_age_ms.zip(self.app.model.age_ms(self.app.now));
+        age.map(|(then, since)| text::span(then.saturating_add(since)))
+    }
+
+    fn age(&self) -> Cell {
+        Cell::new(self.age_text().unwrap_or_else(|| "-".to_owned()), self.app.theme.dim())
+    }
 }
 
 /// What came `at` some time may be older than the rest: frames say so.

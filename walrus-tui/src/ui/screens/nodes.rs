@@ -5,7 +5,7 @@ use walrus_admin::{
     snapshot::{NodeEntry, Snapshot, Vitals},
 };
 
-use super::nothing_yet;
+use super::{NodeRow, nothing_yet};
 use crate::{
     app::{App, lists::Listing},
     model::{
@@ -58,7 +58,8 @@ pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     }
     let chosen = listed.rows.get(listed.window.chosen).and_then(|row| snapshot.nodes.get(row.0));
     if let Some(entry) = chosen {
-        about_one(app, entry, &mut canvas.part(0, rows, width, about));
+        let row = NodeRow::new(app, listed.window.chosen, entry);
+        about_one(&row, &mut canvas.part(0, rows, width, about));
     }
 }
 
@@ -76,7 +77,7 @@ pub(super) fn table(
         let (Some(entry), Some((_, leases))) = (snapshot.nodes.get(at), leases.get(at)) else {
             return Vec::new();
         };
-        node(app, snapshot, entry, (at, *leases))
+        node(snapshot, &NodeRow::new(app, at, entry), *leases)
     });
 }
 
@@ -95,41 +96,27 @@ pub(super) fn state(entry: &NodeEntry) -> (Level, &'static str) {
     (level, state)
 }
 
-fn node(
-    app: &App,
-    snapshot: &Snapshot,
-    entry: &NodeEntry,
-    (at, leases): (usize, u64),
-) -> Vec<Cell> {
-    let theme = app.theme;
-    let node = &entry.node;
-    let (level, state) = state(entry);
-    // What it said last is shown, and that it is old.
-    let style = if entry.silent.is_some() { theme.dim() } else { theme.text() };
-    let rate = app.model.rates.of(node.node);
-    let per_second = |rate: Option<f64>, unit: fn(f64) -> String| {
-        Cell::new(rate.map_or_else(|| "-".to_owned(), unit), style)
-    };
-    let own = |shown: &dyn Fn(&Vitals) -> String| {
-        Cell::new(entry.vitals.as_ref().map_or_else(|| "-".to_owned(), shown), style)
-    };
+fn node(snapshot: &Snapshot, row: &NodeRow<'_>, leases: u64) -> Vec<Cell> {
+    let theme = row.app.theme;
+    let cores = row.rate().and_then(|rate| rate.cores);
+    let resident = row.entry.vitals.as_ref().and_then(|vitals| vitals.resident_bytes);
     vec![
-        Cell::new(node.node.to_string(), theme.node(at)),
-        Cell::new(format!("{} {state}", theme.sign(level)), theme.level(level)),
-        Cell::new(part(snapshot, entry), style),
+        row.name(),
+        row.state(state(row.entry)),
+        row.cell(Some(part(snapshot, row.entry).to_owned())),
         Cell::new(leases.to_string(), theme.text()),
-        per_second(rate.map(|rate| rate.bytes_in), text::bytes),
-        per_second(rate.map(|rate| rate.bytes_out), text::bytes),
-        per_second(rate.map(|rate| rate.requests), text::count),
-        per_second(rate.map(|rate| rate.cores), |cores| format!("{:.0} %", cores * 100.0)),
-        own(&|vitals| text::micros(vitals.wal.flush_p99_us)),
-        own(&|vitals| text::percent(vitals.wal.used_bytes, vitals.wal.ring_bytes)),
-        own(&|vitals| text::percent(used(vitals), vitals.disk.total_bytes)),
-        own(&|vitals| text::bytes(vitals.resident_bytes as f64)),
-        Cell::new(node.addresses.client.clone(), theme.dim()),
-        own(&|vitals| vitals.version.clone()),
-        own(&|vitals| text::span(vitals.uptime_ms)),
-        Cell::new(super::age_of(app, entry), theme.dim()),
+        row.per_second(|rate| rate.bytes_in, text::bytes),
+        row.per_second(|rate| rate.bytes_out, text::bytes),
+        row.per_second(|rate| rate.requests, text::count),
+        row.cell(cores.map(|cores| format!("{:.0} %", cores * 100.0))),
+        row.own(|vitals| text::micros(vitals.wal.flush_p99_us)),
+        row.own(|vitals| text::percent(vitals.wal.used_bytes, vitals.wal.ring_bytes)),
+        row.cell(row.disk().map(|disk| text::percent(disk.used_bytes(), disk.total_bytes))),
+        row.cell(resident.map(|bytes| text::bytes(bytes as f64))),
+        row.address(),
+        row.own(|vitals| vitals.version.clone()),
+        row.own(|vitals| text::span(vitals.uptime_ms)),
+        row.age(),
     ]
 }
 
@@ -144,16 +131,11 @@ pub(super) fn part(snapshot: &Snapshot, entry: &NodeEntry) -> &'static str {
     }
 }
 
-/// Bytes of a disk that are taken.
-pub(super) const fn used(vitals: &Vitals) -> u64 {
-    vitals.disk.total_bytes.saturating_sub(vitals.disk.free_bytes)
-}
-
-fn about_one(app: &App, entry: &NodeEntry, canvas: &mut Canvas<'_>) {
-    let node = &entry.node;
+fn about_one(row: &NodeRow<'_>, canvas: &mut Canvas<'_>) {
+    let (entry, node) = (row.entry, &row.entry.node);
     let said = match &entry.silent {
         Some(why) => format!("does not answer: {why}"),
-        None => format!("said so {} ago", super::age_of(app, entry)),
+        None => format!("said so {} ago", row.age_text().unwrap_or_else(|| "-".to_owned())),
     };
     let mut inside = canvas.framed(&format!("{}  {said}", node.node));
     let half = inside.width() / 2;
@@ -203,7 +185,13 @@ fn own(vitals: &Vitals) -> Vec<(&'static str, String)> {
         ("hot tail", format!("{} of {}", bytes(wal.hot_tail_bytes), bytes(wal.hot_tail_max_bytes))),
         (
             "disk",
-            format!("{} of {} free{refused}", bytes(disk.free_bytes), bytes(disk.total_bytes)),
+            disk.map_or_else(
+                || format!("not known{refused}"),
+                |disk| {
+                    let (free, total) = (bytes(disk.free_bytes), bytes(disk.total_bytes));
+                    format!("{free} of {total} free{refused}")
+                },
+            ),
         ),
         ("files", format!("{} open, {} gone and still read", store.open_files, store.pruned_held)),
     ]

@@ -100,7 +100,7 @@ fn segment(link: &Segment, chain: &Chain) -> Vec<Cell> {
         Cell::from(link.leader.to_string()),
         number(Some(link.base.0)),
         number(link.end.map(|end| end.0)),
-        number(link.end.map(|end| end.0 - link.base.0)),
+        number(link.end.map(|end| end.0.saturating_sub(link.base.0))),
         Cell::from(link.bytes.map_or_else(|| "-".to_owned(), |bytes| text::bytes(bytes as f64))),
         Cell::from(copies_of(&link.members)),
         Cell::from(link.reason.clone()),

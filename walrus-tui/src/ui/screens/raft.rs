@@ -1,8 +1,8 @@
 //! The metadata group: what each node makes of it, and who led it while this console looked.
 
-use walrus_admin::snapshot::{NodeEntry, Snapshot};
+use walrus_admin::snapshot::Snapshot;
 
-use super::{changes_where, nodes::lines, nothing_yet};
+use super::{NodeRow, changes_where, nodes::lines, nothing_yet};
 use crate::{
     app::App,
     model::change::{Level, Subject},
@@ -68,21 +68,19 @@ fn nodes(app: &App, snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
     let views = snapshot.nodes.iter().filter_map(|entry| entry.vitals.as_ref());
     let last = views.map(|vitals| vitals.raft.last).max().unwrap_or(0);
     table::draw(&mut inside, COLUMNS, (snapshot.nodes.len(), None), |at| {
-        node(app, snapshot, (at, &snapshot.nodes[at]), last)
+        node(snapshot, &NodeRow::new(app, at, &snapshot.nodes[at]), last)
     });
 }
 
-fn node(app: &App, snapshot: &Snapshot, (at, entry): (usize, &NodeEntry), last: u64) -> Vec<Cell> {
-    let theme = app.theme;
-    let style = if entry.silent.is_some() { theme.dim() } else { theme.text() };
+fn node(snapshot: &Snapshot, row: &NodeRow<'_>, last: u64) -> Vec<Cell> {
+    let entry = row.entry;
     let whole = |number: u64| text::whole(i64::try_from(number).unwrap_or(i64::MAX));
-    let cell = |shown: Option<String>| Cell::new(shown.unwrap_or_else(|| "-".to_owned()), style);
     let raft = entry.vitals.as_ref().map(|vitals| &vitals.raft);
     let said = raft.map(|raft| raft.state.clone()).filter(|state| !state.is_empty());
     let leader =
         raft.map(|raft| raft.leader.map_or_else(|| "none".to_owned(), |one| one.to_string()));
     let lag = entry.node.raft.as_ref().and_then(|raft| raft.lag_entries);
-    let (level, view) = match raft {
+    let view = match raft {
         _ if entry.silent.is_some() => (Level::Warn, "does not answer"),
         None => (Level::Warn, "not known"),
         Some(raft) if raft.term != snapshot.group.term => (Level::Warn, "another term"),
@@ -90,19 +88,19 @@ fn node(app: &App, snapshot: &Snapshot, (at, entry): (usize, &NodeEntry), last: 
         Some(_) => (Level::Info, "agrees"),
     };
     vec![
-        Cell::new(entry.node.node.to_string(), theme.node(at)),
-        Cell::new(super::nodes::part(snapshot, entry), theme.strong()),
-        cell(said),
-        cell(raft.map(|raft| raft.term.to_string())),
-        cell(leader),
-        cell(raft.map(|raft| whole(raft.last))),
-        cell(raft.map(|raft| whole(raft.committed))),
-        cell(raft.map(|raft| whole(raft.applied))),
-        cell(raft.map(|raft| whole(last.saturating_sub(raft.applied)))),
-        cell(lag.map(whole)),
-        cell(raft.map(|raft| whole(raft.snapshot))),
-        cell(raft.map(|raft| whole(raft.purged))),
-        Cell::new(format!("{} {view}", theme.sign(level)), theme.level(level)),
-        Cell::new(super::age_of(app, entry), theme.dim()),
+        row.name(),
+        Cell::new(super::nodes::part(snapshot, entry), row.app.theme.strong()),
+        row.cell(said),
+        row.cell(raft.map(|raft| raft.term.to_string())),
+        row.cell(leader),
+        row.cell(raft.map(|raft| whole(raft.last))),
+        row.cell(raft.map(|raft| whole(raft.committed))),
+        row.cell(raft.map(|raft| whole(raft.applied))),
+        row.cell(raft.map(|raft| whole(last.saturating_sub(raft.applied)))),
+        row.cell(lag.map(whole)),
+        row.cell(raft.map(|raft| whole(raft.snapshot))),
+        row.cell(raft.map(|raft| whole(raft.purged))),
+        row.state(view),
+        row.age(),
     ]
 }

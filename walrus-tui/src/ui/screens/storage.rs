@@ -1,14 +1,14 @@
 //! Storage: each node's write-ahead log, how long its flushes took, and its disk.
 
-use walrus_admin::snapshot::{NodeEntry, Snapshot, Vitals};
+use walrus_admin::snapshot::{NodeEntry, Snapshot};
 
-use super::{age_of, nothing_yet};
+use super::{NodeRow, nodes_above, nothing_yet};
 use crate::{
     app::App,
     model::change::Level,
     ui::{
         paint::Canvas,
-        table::{self, Cell, Column, numbers, words},
+        table::{Cell, Column, numbers, words},
         text,
         theme::Theme,
     },
@@ -34,56 +34,43 @@ const COLUMNS: &[Column] = &[
 
 pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     let Some(snapshot) = app.model.seen() else { return nothing_yet(app, canvas) };
+    let table = ("Write-ahead logs and disks", COLUMNS);
+    let rows = nodes_above(app, snapshot, canvas, table, node);
     let (width, height) = (canvas.width(), canvas.height());
-    let rows = (snapshot.nodes.len() + 3).min(height / 2);
-    {
-        let mut top = canvas.part(0, 0, width, rows);
-        let mut inside = top.framed("Write-ahead logs and disks");
-        table::draw(&mut inside, COLUMNS, (snapshot.nodes.len(), None), |at| {
-            node(app, at, &snapshot.nodes[at])
-        });
-    }
     let mut below = canvas.part(0, rows, width, height - rows);
     flushes(snapshot, &mut below.framed("How long flushes took, since each node started"));
 }
 
-fn node(app: &App, at: usize, entry: &NodeEntry) -> Vec<Cell> {
-    let theme = app.theme;
-    let style = if entry.silent.is_some() { theme.dim() } else { theme.text() };
-    let own = |shown: &dyn Fn(&Vitals) -> String| {
-        Cell::new(entry.vitals.as_ref().map_or_else(|| "-".to_owned(), shown), style)
+fn node(row: &NodeRow<'_>) -> Vec<Cell> {
+    let (theme, disk) = (row.app.theme, row.disk());
+    let bars = |cells: usize, share: Option<(u64, u64)>| {
+        let bar = share.map(|share| bar(theme, share, cells));
+        Cell::new(bar.unwrap_or_else(|| "-".to_owned()), theme.node(row.at))
     };
-    let bars = |cells: usize, share: &dyn Fn(&Vitals) -> (u64, u64)| {
-        let bar = entry.vitals.as_ref().map(|vitals| bar(theme, share(vitals), cells));
-        Cell::new(bar.unwrap_or_else(|| "-".to_owned()), theme.node(at))
-    };
-    let rate = app.model.rates.of(entry.node.node);
-    let per_second = |rate: Option<f64>, unit: fn(f64) -> String| {
-        Cell::new(rate.map_or_else(|| "-".to_owned(), unit), style)
-    };
-    let flushed = rate.filter(|rate| rate.flushes > 0.0);
-    let (level, state) = match &entry.vitals {
-        _ if entry.silent.is_some() => (Level::Warn, "does not answer"),
+    let wal = row.entry.vitals.as_ref().map(|vitals| &vitals.wal);
+    let flushed = row.rate().filter(|rate| rate.flushes > 0.0);
+    let state = match &row.entry.vitals {
+        _ if row.entry.silent.is_some() => (Level::Warn, "does not answer"),
         None => (Level::Warn, "not known"),
         Some(vitals) if vitals.store.disk_full => (Level::Error, "DISK FULL"),
         Some(_) => (Level::Info, "takes writes"),
     };
     vec![
-        Cell::new(entry.node.node.to_string(), theme.node(at)),
-        bars(16, &|vitals| (vitals.wal.used_bytes, vitals.wal.ring_bytes)),
-        own(&|vitals| text::bytes(vitals.wal.used_bytes as f64)),
-        per_second(rate.map(|rate| rate.flushes), text::count),
-        per_second(rate.map(|rate| rate.logged_bytes), text::bytes),
-        per_second(flushed.map(|rate| rate.logged_bytes / rate.flushes), text::bytes),
-        own(&|vitals| text::micros(vitals.wal.flush_p50_us)),
-        own(&|vitals| text::micros(vitals.wal.flush_p99_us)),
-        bars(12, &|vitals| (vitals.wal.hot_tail_bytes, vitals.wal.hot_tail_max_bytes)),
-        own(&|vitals| text::bytes(vitals.wal.hot_tail_bytes as f64)),
-        bars(12, &|vitals| (super::nodes::used(vitals), vitals.disk.total_bytes)),
-        own(&|vitals| text::bytes(vitals.disk.free_bytes as f64)),
-        own(&|vitals| vitals.store.open_files.to_string()),
-        Cell::new(format!("{} {state}", theme.sign(level)), theme.level(level)),
-        Cell::new(age_of(app, entry), theme.dim()),
+        row.name(),
+        bars(16, wal.map(|wal| (wal.used_bytes, wal.ring_bytes))),
+        row.own(|vitals| text::bytes(vitals.wal.used_bytes as f64)),
+        row.per_second(|rate| rate.flushes, text::count),
+        row.per_second(|rate| rate.logged_bytes, text::bytes),
+        row.cell(flushed.map(|rate| text::bytes(rate.logged_bytes / rate.flushes))),
+        row.own(|vitals| text::micros(vitals.wal.flush_p50_us)),
+        row.own(|vitals| text::micros(vitals.wal.flush_p99_us)),
+        bars(12, wal.map(|wal| (wal.hot_tail_bytes, wal.hot_tail_max_bytes))),
+        row.own(|vitals| text::bytes(vitals.wal.hot_tail_bytes as f64)),
+        bars(12, disk.map(|disk| (disk.used_bytes(), disk.total_bytes))),
+        row.cell(disk.map(|disk| text::bytes(disk.free_bytes as f64))),
+        row.own(|vitals| vitals.store.open_files.to_string()),
+        row.state(state),
+        row.age(),
     ]
 }
 
@@ -130,7 +117,7 @@ fn flushes(snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
         );
         for (column, (at, _)) in nodes.iter().enumerate() {
             let count = all[*at].get(bucket).copied().unwrap_or(0);
-            let total: u64 = all[*at].iter().sum();
+            let total = all[*at].iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
             let most = all[*at].iter().copied().max().unwrap_or(0);
             let room = wide.saturating_sub(9);
             let bar = if count == 0 { String::new() } else { bar(theme, (count, most), room) };
