@@ -18,6 +18,7 @@ use walrus_types::{
 
 use crate::{
     node::{Addresses, Leader, Member},
+    operation::{BeginOperation, EndOperation},
     partition::Assignment,
     segment::{Coverage, Digest, Reason, SealedAt, SegmentKey},
     v1,
@@ -56,6 +57,10 @@ pub enum Command {
     SetMembers(Vec<SetMembers>),
     /// Says where partitions are to be.
     Assign(Vec<Assign>),
+    /// Begins what goes on whoever is the controller.
+    BeginOperation(BeginOperation),
+    /// Ends it.
+    EndOperation(EndOperation),
 }
 
 /// A node that starts. Its incarnation must be greater than any before.
@@ -307,6 +312,8 @@ impl fmt::Display for Command {
             }
             Self::SetMembers(sets) => write!(f, "set members of {} segments", sets.len()),
             Self::Assign(assigns) => write!(f, "assign {} partitions", assigns.len()),
+            Self::BeginOperation(begin) => write!(f, "begin the operation of plan {}", begin.plan),
+            Self::EndOperation(end) => write!(f, "end operation {}", end.id),
         }
     }
 }

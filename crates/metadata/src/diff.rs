@@ -7,6 +7,7 @@ use walrus_types::{NodeId, TopicId, TopicPartition};
 use crate::{
     map::{Change, Map},
     metadata::Metadata,
+    operation::OperationId,
     partition::Partition,
     segment::{Sealed, SegmentKey},
     topic::Topic,
@@ -25,6 +26,8 @@ pub enum Difference {
     TopicRemoved(Arc<Topic>),
     /// A topic's own configs changed.
     TopicConfigs(TopicId),
+    /// An operation began or ended.
+    Operation(OperationId),
     /// A partition was made, rolled or pruned, or its sealed segments have other members.
     Partition(TopicPartition),
 }
@@ -37,6 +40,11 @@ impl Metadata {
         if !Arc::ptr_eq(&self.cluster_configs, &old.cluster_configs) {
             found.push(Difference::ClusterConfigs);
         }
+        self.operations.diff(&old.operations, Arc::ptr_eq, &mut |id, change| match change {
+            Change::Added(_) | Change::Changed { .. } => found.push(Difference::Operation(*id)),
+            // It was forgotten, long after it had ended.
+            Change::Removed(_) => {}
+        });
         self.topics.diff(&old.topics, Arc::ptr_eq, &mut |id, change| match change {
             Change::Added(topic) => {
                 found.push(Difference::TopicAdded(*id));

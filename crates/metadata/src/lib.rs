@@ -17,6 +17,7 @@ pub mod limits;
 pub mod map;
 mod metadata;
 mod node;
+mod operation;
 mod partition;
 mod queries;
 mod reply;
@@ -25,6 +26,7 @@ mod snapshot;
 mod topic;
 mod v1;
 mod v2;
+mod v3;
 
 pub use command::{
     AddPartitions, Assign, Command, ConfigResource, DecodeError, Fence, NewTopic, NodeChange,
@@ -33,13 +35,17 @@ pub use command::{
 pub use diff::Difference;
 pub use metadata::Metadata;
 pub use node::{Address, Addresses, Fences, Leader, Member, Node, NodeState};
+pub use operation::{
+    BeginOperation, End, EndOperation, Operation, OperationId, Outcome, PlanId, Rollover, Target,
+    Work,
+};
 pub use partition::{Assignment, EpochEnd, Partition};
 pub use queries::{Holding, Outstanding, Short};
 pub use reply::{
     AddRefusal, AssignRefusal, ConfigBounds, ConfigRefusal, CoverageRefusal, CreateRefusal,
-    FenceRefusal, Fenced, MembersRefusal, NodeStateRefusal, PartitionCountRefusal,
-    PlacementRefusal, ProducerIdBlock, ProducerIdsSpent, PruneRefusal, Pruned, RegisterRefusal,
-    Registered, Reply, RollRefusal, Rolled, TopicCreated, UnknownTopic,
+    FenceRefusal, Fenced, MembersRefusal, NodeStateRefusal, OperationRefusal,
+    PartitionCountRefusal, PlacementRefusal, ProducerIdBlock, ProducerIdsSpent, PruneRefusal,
+    Pruned, RegisterRefusal, Registered, Reply, RollRefusal, Rolled, TopicCreated, UnknownTopic,
 };
 pub use segment::{Coverage, Digest, Loss, Open, Reason, Sealed, SealedAt, Segment, SegmentKey};
 pub use snapshot::SnapshotError;

@@ -35,6 +35,22 @@ pub const CONFIG_KEY_BYTES_MAX: usize = 255;
 /// The longest value of a config.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 8 << 10;
 
+/// The most operations that run at once.
+pub const OPERATIONS_RUNNING_MAX: usize = 64;
+
+/// The most operations that are kept, running ones included. Past it the oldest that has ended is
+/// forgotten.
+pub const OPERATIONS_MAX: usize = 256;
+
+/// The most partitions that one operation rolls over.
+pub const OPERATION_TARGETS_MAX: usize = 10_000;
+
+/// The longest name of who asks for an operation.
+pub const ACTOR_BYTES_MAX: usize = 255;
+
+/// The longest reason for an operation, and for its end.
+pub const OPERATION_REASON_BYTES_MAX: usize = 1 << 10;
+
 /// The most names of deleted topics whose next first epoch is remembered singly. Past it they
 /// share one floor.
 pub const TOMBSTONES_MAX: usize = 10_000;

@@ -10,6 +10,7 @@ use crate::{
     limits::MEMBERS_MAX,
     map::Map,
     node::{Leader, Member, Node, NodeState},
+    operation::{Operation, OperationId},
     partition::Partition,
     topic::Topic,
 };
@@ -37,6 +38,8 @@ pub struct Metadata {
     pub(crate) epoch_floor: Epoch,
     pub(crate) cluster_configs: Arc<BTreeMap<String, String>>,
     pub(crate) next_producer: ProducerId,
+    /// The running ones and the last that ended, oldest first.
+    pub(crate) operations: Map<OperationId, Arc<Operation>>,
 }
 
 impl Default for Metadata {
@@ -54,6 +57,7 @@ impl Default for Metadata {
             epoch_floor: Epoch::FIRST,
             cluster_configs: Arc::default(),
             next_producer: ProducerId(0),
+            operations: Map::default(),
         }
     }
 }
@@ -139,6 +143,11 @@ impl Metadata {
     /// The first producer id that was not handed out.
     pub fn next_producer(&self) -> ProducerId {
         self.next_producer
+    }
+
+    /// Operations: the running ones and the last that ended, oldest first.
+    pub fn operations(&self) -> &Map<OperationId, Arc<Operation>> {
+        &self.operations
     }
 
     /// Whether that life of that node may write: it is the present one and is not fenced.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use walrus_types::{ClusterId, Epoch, Incarnation, NodeId, Offset, ProducerId, StorageId, TopicId};
 
-use crate::{node::NodeState, queries::Holding, segment::Digest};
+use crate::{node::NodeState, operation::OperationId, queries::Holding, segment::Digest};
 
 /// The answer to a [`crate::Command`], by its kind. Lists answer in the order they were asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub enum Reply {
     MembersSet(Vec<Result<(), MembersRefusal>>),
     /// To `Assign`.
     Assigned(Vec<Result<(), AssignRefusal>>),
+    /// To `BeginOperation` and `EndOperation`: which one.
+    Operation(Result<OperationId, OperationRefusal>),
 }
 
 /// A node is in.
@@ -257,6 +259,55 @@ pub enum AssignRefusal {
         /// Which.
         node: NodeId,
     },
+}
+
+/// Why an operation was not begun or ended. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum OperationRefusal {
+    /// There is no such operation, or it ended long ago.
+    #[error("there is no operation {id}")]
+    Unknown {
+        /// What was asked for.
+        id: OperationId,
+    },
+    /// It has ended: the command came again, or another controller was first.
+    #[error("operation {id} has ended")]
+    Ended {
+        /// Which.
+        id: OperationId,
+    },
+    /// Another operation is changing the same thing.
+    #[error("operation {id} is under way there")]
+    Busy {
+        /// Which.
+        id: OperationId,
+    },
+    /// As many run as may.
+    #[error("{limit} operations are running already")]
+    TooMany {
+        /// How many may.
+        limit: u64,
+    },
+    /// No partitions, or too many.
+    #[error("an operation rolls over 1 to {limit} partitions")]
+    Targets {
+        /// The most there may be.
+        limit: u64,
+    },
+    /// Who, or why, is too long.
+    #[error("who asks has {actor_max} bytes at most, and why {reason_max}")]
+    TooLong {
+        /// How long a name may be.
+        actor_max: u64,
+        /// How long a reason may be.
+        reason_max: u64,
+    },
+    /// The node has another disk than was looked at.
+    #[error("the node has another storage by now")]
+    OtherStorage,
+    /// The node's state cannot be changed so.
+    #[error(transparent)]
+    Node(#[from] NodeStateRefusal),
 }
 
 /// Why a segment cannot be placed so.

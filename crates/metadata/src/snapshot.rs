@@ -1,15 +1,15 @@
 //! The state as bytes.
 //!
 //! ```text
-//!  0       u8   version (3)
+//!  0       u8   version (4)
 //!  1       …    postcard of [`Image`]
 //!  end-4   u32  CRC-32C of all before, little-endian
 //! ```
 //!
 //! The image is a form of its own, so that the state in memory may change its shape. Lists of
 //! members stand in one table, for most segments share theirs with thousands of others: a sealed
-//! segment takes about 30 bytes, and 16 more with its digest. Versions 1 and 2 are read too, see
-//! `v1.rs` and `v2.rs`.
+//! segment takes about 30 bytes, and 16 more with its digest. Versions 1 to 3 are read too, see
+//! `v1.rs`, `v2.rs` and `v3.rs`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,13 +24,14 @@ use crate::{
     map::Map,
     metadata::Metadata,
     node::{Leader, Member, Node},
+    operation::{Operation, OperationId},
     partition::{Assignment, Partition},
     segment::{Digest, Loss, Open, Reason, Sealed, SegmentKey},
     topic::Topic,
-    v1, v2,
+    v1, v2, v3,
 };
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const CRC_BYTES: usize = 4;
 
 /// Why bytes are no snapshot.
@@ -64,6 +65,7 @@ pub(crate) struct Image {
     pub(crate) tombstones: Vec<(String, Epoch)>,
     pub(crate) members: Vec<Vec<Member>>,
     pub(crate) topics: Vec<TopicImage>,
+    pub(crate) operations: Vec<(OperationId, Operation)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -108,6 +110,7 @@ impl Metadata {
     pub fn encode(&self) -> Vec<u8> {
         let mut table = MemberTable::default();
         let topics = self.topics.iter().map(|(_, topic)| topic_image(topic, &mut table)).collect();
+        let operations = self.operations.iter();
         let image = Image {
             applied: self.applied,
             cluster: self.cluster,
@@ -119,6 +122,7 @@ impl Metadata {
             tombstones: self.tombstones.iter().map(|(n, e)| ((**n).to_owned(), *e)).collect(),
             members: table.lists,
             topics,
+            operations: operations.map(|(id, one)| (*id, Operation::clone(one))).collect(),
         };
         let bytes = postcard::to_extend(&image, vec![VERSION]);
         let mut bytes = bytes.expect("an image has only plain data");
@@ -139,6 +143,7 @@ impl Metadata {
         }
         let image = match body.split_first() {
             Some((&v2::VERSION, body)) => decode_whole::<v2::Image>(body)?.into(),
+            Some((&v3::VERSION, body)) => decode_whole::<v3::Image>(body)?.into(),
             _ => decode_versioned::<Image, v1::Image>(body, VERSION)?,
         };
         let state = state_of(image)?;
@@ -237,6 +242,11 @@ fn state_of(image: Image) -> Result<Metadata, SnapshotError> {
         let named = state.names.insert(Arc::clone(&topic.name), topic.id);
         if state.topics.insert(topic.id, Arc::new(topic)).is_some() || named.is_some() {
             return Err(SnapshotError::Broken("a topic is there twice"));
+        }
+    }
+    for (id, operation) in image.operations {
+        if state.operations.insert(id, Arc::new(operation)).is_some() {
+            return Err(SnapshotError::Broken("an operation is there twice"));
         }
     }
     state.leases = state.count_leases();

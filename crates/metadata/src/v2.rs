@@ -70,6 +70,7 @@ impl From<Image> for snapshot::Image {
             tombstones: old.tombstones,
             members: old.members,
             topics: old.topics.into_iter().map(Into::into).collect(),
+            operations: Vec::new(),
         }
     }
 }

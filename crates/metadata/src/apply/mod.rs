@@ -4,6 +4,7 @@ mod assign;
 mod configs;
 mod members;
 mod nodes;
+mod operations;
 mod partitions;
 mod placement;
 mod topics;
@@ -83,6 +84,8 @@ impl Metadata {
             Command::Assign(assigns) => {
                 Reply::Assigned(assigns.iter().map(|assign| self.assign(assign)).collect())
             }
+            Command::BeginOperation(begin) => Reply::Operation(self.begin_operation(begin)),
+            Command::EndOperation(end) => Reply::Operation(self.end_operation(end)),
         }
     }
 
@@ -102,7 +105,9 @@ fn length_limit(command: &Command) -> Option<usize> {
         Command::Register(_)
         | Command::ProducerIds
         | Command::Fence(_)
-        | Command::SetNodeState(_) => (0, all),
+        | Command::SetNodeState(_)
+        | Command::BeginOperation(_)
+        | Command::EndOperation(_) => (0, all),
         Command::CreateTopics(topics) => (topics.len(), all),
         Command::DeleteTopics(topics) => (topics.len(), all),
         Command::AddPartitions(add) => (add.partitions.len(), of_topic),

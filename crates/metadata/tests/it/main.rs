@@ -13,6 +13,8 @@ mod rules_lives;
 #[cfg(test)]
 mod rules_nodes;
 #[cfg(test)]
+mod rules_operations;
+#[cfg(test)]
 mod rules_partitions;
 #[cfg(test)]
 mod rules_seals;
@@ -24,5 +26,7 @@ mod snapshot;
 mod v1;
 #[cfg(test)]
 mod v2;
+#[cfg(test)]
+mod v3;
 #[cfg(test)]
 mod world;

@@ -54,7 +54,7 @@ fn a_snapshot_of_another_version_is_refused_by_name() {
     bytes[0] = 9;
     bytes.extend(crc32c(&bytes).to_le_bytes());
     let expected =
-        "metadata snapshot: format version 9 is not known here (this program reads up to 3)";
+        "metadata snapshot: format version 9 is not known here (this program reads up to 4)";
     assert_eq!(Metadata::decode(&bytes).unwrap_err().to_string(), expected);
 }
 

@@ -25,9 +25,9 @@ fn a_snapshot_of_version_2_is_read_and_assigns_nothing() {
     let partition = state.partition(partition(1, 0)).unwrap();
     assert_eq!(partition.assignment(), None);
     assert_eq!(state.outstanding(partition), None);
-    // It is written again as version 3.
+    // It is written again as version 4.
     let again = state.encode();
-    assert_eq!((again[0], Metadata::decode(&again).as_ref()), (3, Ok(&state)));
+    assert_eq!((again[0], Metadata::decode(&again).as_ref()), (4, Ok(&state)));
 }
 
 #[test]
