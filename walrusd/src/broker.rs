@@ -30,6 +30,7 @@ use crate::{
     lag::Lags,
     lease::Lease,
     metrics::Metrics,
+    operations::Operations,
     partition::{
         Partition,
         leading::Leading,
@@ -124,6 +125,8 @@ pub struct Broker {
     pub lags: Lags,
     /// What other nodes said of themselves.
     pub vitals: vitals::Board,
+    /// What operators have the cluster do.
+    pub operations: Operations,
     /// The text protocol's cursors.
     pub queues: Queues,
     /// What clients asked for that is not served.
@@ -208,6 +211,7 @@ impl Broker {
             groups: Groups::default(),
             lags: Lags::default(),
             vitals: vitals::Board::default(),
+            operations: Operations::default(),
             queues: Queues::default(),
             asked_in_vain: AskedInVain::default(),
             request_budget: Arc::new(Semaphore::new(request_bytes)),

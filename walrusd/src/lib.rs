@@ -32,6 +32,7 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod opening;
+pub mod operations;
 pub mod partition;
 pub mod peer;
 pub mod process;

@@ -37,6 +37,7 @@ use crate::{
     metrics::Metrics,
     net::{connection, listener},
     opening::{Opened, Opening, Part, Peers, close_store},
+    operations,
     partition::{
         fed::{Partitions, probe},
         hand_over::hand_over,
@@ -399,6 +400,8 @@ fn start_tasks(tasks: &Tasks, broker: &Arc<Broker>) {
     tasks.spawn("follow the metadata", controller::follow::run(Arc::clone(broker)));
     tasks.spawn("controller", controller::world::run(Arc::clone(broker)));
     tasks.spawn("probe members", probe(Arc::clone(broker)));
+    tasks.spawn("operations", operations::drive::run(Arc::clone(broker)));
+    tasks.spawn("rollovers", operations::rolling::run(Arc::clone(broker)));
     tasks.spawn("monitor", controller::monitor::run(Arc::clone(broker)));
     tasks.spawn("groups", Groups::run(Arc::clone(broker)));
     tasks.spawn("lag of groups", lag::run(Arc::clone(broker)));

@@ -54,6 +54,14 @@ pub enum Code {
     /// What was looked at is not so any more: a node was started anew, a plan would come to
     /// something else.
     Changed,
+    /// There is no such plan any more: it expired, or another controller made it.
+    Expired,
+    /// What is dangerous was not confirmed by its name.
+    NotConfirmed,
+    /// Another operation is under way there.
+    Busy,
+    /// The operation has ended.
+    Ended,
     /// Nothing keeps the partition from being sealed as it should be.
     NotBlocked,
     /// A fault of the node.
@@ -81,6 +89,10 @@ impl Code {
             | Self::NotAVoter
             | Self::Lags
             | Self::Changed
+            | Self::Expired
+            | Self::NotConfirmed
+            | Self::Busy
+            | Self::Ended
             | Self::NotBlocked => 409,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,

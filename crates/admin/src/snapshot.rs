@@ -7,7 +7,10 @@
 use serde::{Deserialize, Serialize};
 use walrus_types::{Epoch, NodeId, Offset, PartitionIndex, TimestampMs};
 
-use crate::{cluster::Group, document::Kind, node::Node};
+use crate::{cluster::Group, document::Kind, node::Node, operation::Operation};
+
+/// Operations that ended that a snapshot tells.
+pub const OPERATIONS_MAX: usize = 32;
 
 /// `GET /v1/snapshot`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +36,10 @@ pub struct Snapshot {
     pub nodes: Vec<NodeEntry>,
     /// All topics, by their names.
     pub topics: Vec<TopicEntry>,
+    /// The operations that run and [`OPERATIONS_MAX`] of those that ended last, newest first.
+    /// Missing where none runs and none began or ended since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Vec<Operation>>,
 }
 
 impl Kind for Snapshot {
@@ -58,6 +65,7 @@ impl Snapshot {
             }
         }
         self.topics = topics;
+        self.operations = self.operations.or_else(|| known.operations.clone());
         Some(self)
     }
 }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use walrus_types::{NodeId, TopicId, TopicPartition};
+use walrus_types::{NodeId, OperationId, TopicId, TopicPartition};
 
 use crate::{
     map::{Change, Map},
     metadata::Metadata,
-    operation::OperationId,
     partition::Partition,
     segment::{Sealed, SegmentKey},
     topic::Topic,

@@ -36,8 +36,7 @@ pub use diff::Difference;
 pub use metadata::Metadata;
 pub use node::{Address, Addresses, Fences, Leader, Member, Node, NodeState};
 pub use operation::{
-    BeginOperation, End, EndOperation, Operation, OperationId, Outcome, PlanId, Rollover, Target,
-    Work,
+    BeginOperation, End, EndOperation, Operation, Outcome, Rollover, Target, Work,
 };
 pub use partition::{Assignment, EpochEnd, Partition};
 pub use queries::{Holding, Outstanding, Short};

@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use walrus_types::{
-    ClusterId, Epoch, NodeId, PartitionIndex, ProducerId, StorageId, TopicId, TopicPartition,
+    ClusterId, Epoch, NodeId, OperationId, PartitionIndex, ProducerId, StorageId, TopicId,
+    TopicPartition,
 };
 
 use crate::{
     limits::MEMBERS_MAX,
     map::Map,
     node::{Leader, Member, Node, NodeState},
-    operation::{Operation, OperationId},
+    operation::Operation,
     partition::Partition,
     topic::Topic,
 };

@@ -4,33 +4,10 @@
 //! Metadata keeps what was asked, by whom and why, and what came of it. How far an operation is
 //! stands nowhere: it is read off the nodes and chains that it changes, so nothing can disagree.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
-use walrus_types::{Epoch, NodeId, Offset, StorageId, TimestampMs, TopicPartition};
-
-/// Which operation: the index of the log at which it began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OperationId(pub u64);
-
-impl fmt::Display for OperationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-/// Which plan an operation carries out. A plan is carried out once at most, so asking again is
-/// answered with the operation that it became.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PlanId(pub u64);
-
-impl fmt::Display for PlanId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:012x}", self.0)
-    }
-}
+use walrus_types::{
+    Epoch, NodeId, Offset, OperationId, PlanId, StorageId, TimestampMs, TopicPartition,
+};
 
 /// What is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,7 +131,7 @@ impl Operation {
 impl Work {
     /// Whether `other` may not begin while this runs. A removal may take over from a drain, and to
     /// undrain ends both.
-    pub(crate) fn keeps_out(&self, other: &Self) -> bool {
+    pub fn keeps_out(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::TransferRaft { .. }, Self::TransferRaft { .. }) => true,
             (Self::Drain(one) | Self::Remove { node: one, .. }, Self::Drain(other))

@@ -1,9 +1,11 @@
 //! What metadata answers. A refusal is an answer like any other: the same on every node.
 
 use serde::{Deserialize, Serialize};
-use walrus_types::{ClusterId, Epoch, Incarnation, NodeId, Offset, ProducerId, StorageId, TopicId};
+use walrus_types::{
+    ClusterId, Epoch, Incarnation, NodeId, Offset, OperationId, ProducerId, StorageId, TopicId,
+};
 
-use crate::{node::NodeState, operation::OperationId, queries::Holding, segment::Digest};
+use crate::{node::NodeState, queries::Holding, segment::Digest};
 
 /// The answer to a [`crate::Command`], by its kind. Lists answer in the order they were asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,8 +15,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use walrus_types::{
-    ClusterId, Epoch, NodeId, Offset, PartitionIndex, ProducerId, StorageId, TimestampMs, TopicId,
-    batch,
+    ClusterId, Epoch, NodeId, Offset, OperationId, PartitionIndex, ProducerId, StorageId,
+    TimestampMs, TopicId, batch,
 };
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     map::Map,
     metadata::Metadata,
     node::{Leader, Member, Node},
-    operation::{Operation, OperationId},
+    operation::Operation,
     partition::{Assignment, Partition},
     segment::{Digest, Loss, Open, Reason, Sealed, SegmentKey},
     topic::Topic,

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::offset::{Epoch, Offset};
@@ -162,6 +162,83 @@ impl fmt::Display for Incarnation {
     }
 }
 
+/// Something that an operator has the cluster do: the index of the metadata log at which it began.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct OperationId(pub u64);
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for OperationId {
+    type Err = ParseIdError;
+
+    fn from_str(given: &str) -> Result<Self, ParseIdError> {
+        let digits = given.bytes().all(|byte| byte.is_ascii_digit());
+        given.parse().ok().filter(|_| digits).map(Self).ok_or_else(|| ParseIdError {
+            given: given.into(),
+            what: "operation",
+            expected: "give its number, as walrusctl op list shows it",
+        })
+    }
+}
+
+/// What an operation would come to, as the controller told it. Drawn at random, 48 bits; printed as
+/// 12 hex digits, and so written where people read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct PlanId(u64);
+
+impl PlanId {
+    /// Digits that it is printed with.
+    const DIGITS: usize = 12;
+
+    /// Of the low 48 bits.
+    pub const fn of(bits: u64) -> Self {
+        Self(bits & 0xffff_ffff_ffff)
+    }
+}
+
+impl fmt::Display for PlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:0width$x}", self.0, width = Self::DIGITS)
+    }
+}
+
+impl FromStr for PlanId {
+    type Err = ParseIdError;
+
+    fn from_str(given: &str) -> Result<Self, ParseIdError> {
+        let fits =
+            given.len() == Self::DIGITS && given.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u64::from_str_radix(given, 16).ok().filter(|_| fits).map(Self).ok_or_else(|| ParseIdError {
+            given: given.chars().take(40).collect(),
+            what: "plan",
+            expected: "give its 12 hex digits, as --dry-run shows them",
+        })
+    }
+}
+
+impl Serialize for PlanId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() { to.collect_str(self) } else { to.serialize_u64(self.0) }
+    }
+}
+
+impl<'de> Deserialize<'de> for PlanId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        if from.is_human_readable() {
+            String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+        } else {
+            u64::deserialize(from).map(Self::of)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +251,20 @@ mod tests {
         }
         for given in ["", "n", "-1", "n-1", "+1", "7 ", "N7", "99999999999"] {
             assert!(given.parse::<NodeId>().is_err(), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_is_twelve_hex_digits_and_an_operation_a_number() {
+        assert_eq!(PlanId::of(u64::MAX).to_string(), "ffffffffffff");
+        assert_eq!(PlanId::of(0x9c1f).to_string(), "000000009c1f");
+        assert_eq!("000000009C1f".parse(), Ok(PlanId::of(0x9c1f)));
+        for given in ["", "9c1f", "0000000009c1f", "+00000009c1f", "00000009c1fg"] {
+            assert!(given.parse::<PlanId>().is_err(), "{given:?}");
+        }
+        assert_eq!("42".parse(), Ok(OperationId(42)));
+        for given in ["", "+1", "-1", "1 ", "x", "99999999999999999999"] {
+            assert!(given.parse::<OperationId>().is_err(), "{given:?}");
         }
     }
 

@@ -13,7 +13,7 @@ mod offset;
 pub mod planted;
 
 pub use ids::{
-    ClusterId, Incarnation, NodeId, ParseIdError, PartitionIndex, SegmentId, StorageId, TopicId,
-    TopicPartition,
+    ClusterId, Incarnation, NodeId, OperationId, ParseIdError, PartitionIndex, PlanId, SegmentId,
+    StorageId, TopicId, TopicPartition,
 };
 pub use offset::{Epoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, UptimeMs};

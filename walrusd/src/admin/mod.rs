@@ -17,4 +17,3 @@ mod v1;
 pub use forming::{Forming, Told};
 pub use health::{Health, State};
 pub use server::{AdminError, AdminServer};
-pub use v1::unregister;

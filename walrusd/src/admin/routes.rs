@@ -39,8 +39,6 @@ pub(super) struct Sources {
     pub(super) forming: Forming,
     /// What consoles know.
     pub(super) views: v1::Views,
-    /// How many copies there are of what.
-    pub(super) census: v1::Latest,
     /// Where this port is, with the port that was chosen.
     pub(super) address: SocketAddr,
 }

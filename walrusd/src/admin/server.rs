@@ -79,7 +79,6 @@ impl AdminServer {
             broker: Arc::clone(&broker),
             forming: forming.clone(),
             views: super::v1::Views::default(),
-            census: super::v1::Latest::default(),
             address,
         };
         let router = routes::router(sources, hooks);

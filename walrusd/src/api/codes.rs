@@ -341,10 +341,15 @@ impl From<&ApiError> for Refusal {
             | Code::LeadsRaft
             | Code::NotAVoter
             | Code::InCluster
-            | Code::NotBlocked => ResponseError::PolicyViolation,
-            Code::Unavailable | Code::Unknown | Code::Changed | Code::Lags => {
-                ResponseError::RequestTimedOut
-            }
+            | Code::NotBlocked
+            | Code::Busy
+            | Code::NotConfirmed => ResponseError::PolicyViolation,
+            Code::Unavailable
+            | Code::Unknown
+            | Code::Changed
+            | Code::Lags
+            | Code::Expired
+            | Code::Ended => ResponseError::RequestTimedOut,
             Code::Starting | Code::Stopping | Code::NoCluster | Code::NotLeader => {
                 ResponseError::BrokerNotAvailable
             }

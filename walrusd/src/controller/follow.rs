@@ -76,7 +76,10 @@ fn carry(broker: &Arc<Broker>, old: &Metadata, new: &Metadata, difference: Diffe
                 prune(broker, gone);
             }
         }
-        Difference::TopicAdded(_) | Difference::Node(_) | Difference::ClusterConfigs => {}
+        Difference::TopicAdded(_)
+        | Difference::Node(_)
+        | Difference::ClusterConfigs
+        | Difference::Operation(_) => {}
     }
 }
 

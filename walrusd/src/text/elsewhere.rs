@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     broker::Broker,
-    lag,
+    lag, operations,
     partition::relay,
     peer::{PeerIdentity, Subject, node},
     vitals,
@@ -55,6 +55,8 @@ pub(crate) enum Errand {
     Lag,
     /// What the question that follows wants to know of the node: see [`vitals`](crate::vitals).
     Vitals,
+    /// What an operator asks of the controller: see [`operations::asked`].
+    Operator,
 }
 
 /// An answer.
@@ -148,6 +150,9 @@ async fn carry_out(broker: &Arc<Broker>, errand: Errand, payload: Bytes) -> (Ans
             return (Answer::Done, lag::ask::answer(broker, &payload).await);
         }
         Errand::Vitals => return (Answer::Done, vitals::answer(broker, &payload).await),
+        Errand::Operator => {
+            return (Answer::Done, operations::asked::answer(broker, &payload).await);
+        }
         Errand::Put { topic, .. }
         | Errand::Get { topic }
         | Errand::Settle { topic, .. }
@@ -182,7 +187,7 @@ async fn carry_out(broker: &Arc<Broker>, errand: Errand, payload: Bytes) -> (Ans
         Errand::Read { partition, from, bytes_max, .. } => {
             read(broker, topic, partition, (from, bytes_max)).await
         }
-        Errand::Lag | Errand::Vitals => unreachable!("they were answered above"),
+        Errand::Lag | Errand::Vitals | Errand::Operator => unreachable!("they were answered above"),
         Errand::State { .. } => Ok((Answer::Done, state::of(broker, &view).into_bytes().into())),
     };
     done.unwrap_or_else(|why| {
@@ -270,6 +275,7 @@ mod tests {
             Errand::State { topic },
             Errand::Lag,
             Errand::Vitals,
+            Errand::Operator,
         ] {
             for payload in [&b""[..], b"payload\0\xff"] {
                 let joined = join(&errand, payload);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use walrus_types::{NodeId, TimestampMs};
+use walrus_types::{NodeId, OperationId, TimestampMs};
 
 use crate::{
     command::{NodeChange, SetNodeState},
@@ -12,9 +12,7 @@ use crate::{
     },
     metadata::Metadata,
     node::NodeState,
-    operation::{
-        BeginOperation, End, EndOperation, Operation, OperationId, Outcome, Rollover, Work,
-    },
+    operation::{BeginOperation, End, EndOperation, Operation, Outcome, Rollover, Work},
     reply::OperationRefusal,
 };
 

@@ -2,16 +2,17 @@
 
 use walrus_metadata::{
     BeginOperation, Command, Difference, EndOperation, Metadata, NodeChange, NodeState,
-    OperationId, OperationRefusal, Outcome, PlanId, Reply, Rollover, Target, Work,
+    OperationRefusal, Outcome, Reply, Rollover, Target, Work,
     limits::{ACTOR_BYTES_MAX, OPERATION_TARGETS_MAX, OPERATIONS_MAX, OPERATIONS_RUNNING_MAX},
 };
-use walrus_types::{Epoch, NodeId, Offset, TimestampMs};
+use walrus_types::{Epoch, NodeId, Offset, OperationId, PlanId, TimestampMs};
 
 use crate::world::{NOW, apply, member, partition, register, set_state, world};
 
 fn begin(state: &mut Metadata, plan: u64, work: Work) -> Result<OperationId, OperationRefusal> {
     let (actor, reason) = ("ann".to_owned(), "a disk is to be replaced".to_owned());
-    let asked = BeginOperation { work, plan: PlanId(plan), actor, reason, segments: 7, at: NOW };
+    let asked =
+        BeginOperation { work, plan: PlanId::of(plan), actor, reason, segments: 7, at: NOW };
     match apply(state, &Command::BeginOperation(asked)) {
         Reply::Operation(told) => told,
         other => panic!("{other:?}"),
@@ -173,7 +174,7 @@ fn what_is_too_long_or_too_much_is_refused() {
     }
     let asked = BeginOperation {
         work: drain(2),
-        plan: PlanId(1),
+        plan: PlanId::of(1),
         actor: "a".repeat(ACTOR_BYTES_MAX + 1),
         reason: String::new(),
         segments: 0,

@@ -297,6 +297,7 @@ impl Simulated {
             metadata_version: self.version,
             since: None,
             gone: Vec::new(),
+            operations: None,
             at_ms: self.now(),
             group: Group {
                 leader: Some(node_id(self.controller)),

@@ -10,9 +10,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
-use walrus_admin::{ApiError, Code, Document, ErrorDocument, Kind, NodeAddress};
+use walrus_admin::{ApiError, Code, Document, ErrorDocument, Kind};
 use walrus_metadata::{Address, Metadata};
-use walrus_raft::{MembershipError, ProposeError};
 use walrus_types::NodeId;
 
 use super::super::routes::Sources;
@@ -192,54 +191,4 @@ pub(super) fn admin_address(
     // The system chose the port, and only the node itself knows which.
     let port = if *port == 0 && id == me { sources.address.port() } else { *port };
     shown(&Address { host: host.clone(), port })
-}
-
-/// Who has to be asked in this node's place.
-pub(super) fn elsewhere(
-    sources: &Sources,
-    broker: &Broker,
-    node: Option<NodeId>,
-    what: &str,
-) -> ApiError {
-    let Some(node) = node else {
-        let why = format!("{what}, and nobody is known to");
-        return ApiError::new(Code::Unavailable, why).hint("ask again in a moment");
-    };
-    let admin = admin_address(sources, broker.identity.node, &broker.metadata(), node);
-    ApiError::new(Code::NotLeader, format!("{what}: {node} does"))
-        .hint(format!("ask {node} at {admin}"))
-        .ask(Some(NodeAddress { node, admin }))
-}
-
-/// A command that was not applied, or may not have been.
-pub(super) fn not_proposed(why: &ProposeError) -> ApiError {
-    let (code, hint) = match why {
-        ProposeError::Unknown => (Code::Unknown, "look how it stands, and ask again"),
-        ProposeError::NotLeader { .. } | ProposeError::Full => {
-            (Code::Unavailable, "ask again; see walrusctl raft status")
-        }
-        ProposeError::TooLarge { .. } => (Code::Internal, "ask for less at once"),
-        ProposeError::Stopped(_) => (Code::Stopping, "ask another node"),
-    };
-    ApiError::new(code, why.to_string()).hint(hint)
-}
-
-/// A change of the metadata group that was not made, or may not have been.
-pub(super) fn membership_unchanged(why: &MembershipError) -> ApiError {
-    let code = match why {
-        MembershipError::NotLeader | MembershipError::UnderWay => Code::Unavailable,
-        MembershipError::Refused(_) => Code::Quorum,
-        MembershipError::Unknown(_) => Code::Unknown,
-    };
-    ApiError::new(code, why.to_string()).hint("look at walrusctl raft status, and ask again")
-}
-
-/// An answer that no command of this kind gives.
-pub(super) fn unexpected(reply: &impl std::fmt::Debug) -> ApiError {
-    ApiError::new(Code::Internal, format!("the metadata answered {reply:?}"))
-}
-
-/// What a task that looked at everything failed with.
-pub(super) fn broken_off(why: &tokio::task::JoinError) -> ApiError {
-    ApiError::new(Code::Internal, format!("the answer could not be put together: {why}"))
 }

@@ -37,6 +37,8 @@ impl Views {
 pub(super) struct Changed {
     /// Topics of which something is another, and which of their partitions.
     pub(super) topics: BTreeMap<TopicId, BTreeSet<PartitionIndex>>,
+    /// Whether an operation began or ended.
+    pub(super) operations: bool,
     /// Names of topics that were deleted.
     pub(super) gone: Vec<String>,
 }
@@ -48,6 +50,7 @@ pub(super) fn since(now: &Metadata, old: &Metadata) -> Option<Changed> {
         match difference {
             // Whether leaders serve, or what any topic keeps.
             Difference::Node(_) | Difference::ClusterConfigs => return None,
+            Difference::Operation(_) => changed.operations = true,
             Difference::TopicAdded(id) | Difference::TopicConfigs(id) => {
                 changed.topics.entry(id).or_default();
             }

@@ -12,13 +12,14 @@ use walrus_admin::{
 };
 
 use super::{
-    answer::{Answer, Live, Sent, Told, admin_address, broken_off, live},
+    answer::{Answer, Live, Sent, Told, admin_address, live},
     nodes, raft,
 };
 use crate::{
     admin::{forming, routes::Sources},
     broker::Broker,
     config::HostPort,
+    operations::{census_of, refusal::broken_off},
 };
 
 pub(super) async fn myself(Extract(sources): Extract<Sources>) -> Answer<SelfStatus> {
@@ -75,7 +76,7 @@ async fn look(sources: Sources, broker: Arc<Broker>) -> Result<ClusterStatus, Ap
 fn of_cluster(sources: &Sources, broker: &Broker) -> ClusterStatus {
     let metadata = broker.metadata();
     let group = raft::group(broker);
-    let census = sources.census.of(&metadata, |topic| nodes::min_insync(broker, topic));
+    let census = census_of(broker, &metadata);
     let size = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     ClusterStatus {
         cluster: broker.identity.cluster.to_string(),

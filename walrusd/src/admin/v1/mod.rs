@@ -8,32 +8,30 @@
 //! | `GET /v1/cluster`, `/v1/cluster/health` | the cluster as this node's metadata has it, and what that comes to |
 //! | `POST /v1/cluster/bootstrap`, `/v1/cluster/join` | tells a node that waits what to form |
 //! | `GET /v1/nodes` | the nodes, and what each is needed for |
-//! | `POST /v1/nodes/{node}/drain`, `undrain`, `remove` | changes a node; `dry_run` says what it would come to |
 //! | `GET /v1/partitions` | `topic`, `leader`, `after`, `limit`: partitions, a page at a time |
 //! | `GET /v1/topics/{topic}/partitions/{partition}/segments` | a chain; `before`, `limit` |
-//! | `POST /v1/topics/{topic}/partitions/{partition}/unsafe-seal` | goes on without the votes that a seal needs |
-//! | `POST /v1/rollover` | rolls partitions over that this node leads |
 //! | `GET /v1/groups` | consumer groups and what they have to read; `after`, `limit` |
 //! | `GET /v1/groups/{group}` | one of them: its members, its lag in each partition |
-//! | `GET /v1/raft`, `POST /v1/raft/transfer` | the metadata group; its leader hands over |
+//! | `GET /v1/raft` | the metadata group |
+//! | `POST /v1/plans` | says what a drain, an undrain, a removal, a rollover, another leader of the metadata group or an unsafe seal would come to |
+//! | `GET /v1/plans/{plan}`, `POST /v1/plans/{plan}/run` | such a plan; carries it out |
+//! | `GET /v1/operations`, `/v1/operations/{operation}` | what is carried out, and was of late |
+//! | `POST /v1/operations/{operation}/cancel` | takes it back |
 //!
-//! Reads are answered by any node from its own metadata, changes that only one node can make by
-//! that one; others answer who it is. Of groups only their coordinators know, so the node that is
-//! asked asks them. Every change may be asked for twice. The models are
-//! `walrus-admin`'s. Read next: `plan.rs` for what is refused, `answer.rs` for the form.
+//! Any node answers everything. Reads come from its own metadata; of groups only their coordinators
+//! know and of plans only the controller, so the node that is asked asks them. Every change of a
+//! cluster is a plan first, and may be asked for twice. The models are `walrus-admin`'s. Read next:
+//! `operations.rs` for changes, `crate::operations` for what they come to, `answer.rs` for the form.
 
 mod answer;
-mod census;
 mod changes;
 mod cluster;
 mod groups;
 mod nodes;
+mod operations;
 mod partitions;
-mod plan;
 mod raft;
-mod rollover;
 mod snapshot;
-mod unsafe_seal;
 
 use axum::{
     Router,
@@ -41,8 +39,7 @@ use axum::{
 };
 
 pub(super) use self::answer::refusal;
-pub use self::nodes::unregister;
-pub(super) use self::{census::Latest, changes::Views};
+pub(super) use self::changes::Views;
 use super::routes::Sources;
 
 /// What there is, for whoever asks for something else.
@@ -55,17 +52,17 @@ pub(super) const ROUTES: [&str; 19] = [
     "POST /v1/cluster/bootstrap",
     "POST /v1/cluster/join",
     "GET /v1/nodes",
-    "POST /v1/nodes/{node}/drain",
-    "POST /v1/nodes/{node}/undrain",
-    "POST /v1/nodes/{node}/remove",
     "GET /v1/partitions",
     "GET /v1/topics/{topic}/partitions/{partition}/segments",
-    "POST /v1/topics/{topic}/partitions/{partition}/unsafe-seal",
-    "POST /v1/rollover",
     "GET /v1/groups",
     "GET /v1/groups/{group}",
     "GET /v1/raft",
-    "POST /v1/raft/transfer",
+    "POST /v1/plans",
+    "GET /v1/plans/{plan}",
+    "POST /v1/plans/{plan}/run",
+    "GET /v1/operations",
+    "GET /v1/operations/{operation}",
+    "POST /v1/operations/{operation}/cancel",
 ];
 
 pub(super) fn router() -> Router<Sources> {
@@ -78,18 +75,15 @@ pub(super) fn router() -> Router<Sources> {
         .route("/v1/cluster/bootstrap", post(cluster::bootstrap))
         .route("/v1/cluster/join", post(cluster::join))
         .route("/v1/nodes", get(nodes::list))
-        .route("/v1/nodes/{node}/drain", post(nodes::drain))
-        .route("/v1/nodes/{node}/undrain", post(nodes::undrain))
-        .route("/v1/nodes/{node}/remove", post(nodes::remove))
         .route("/v1/partitions", get(partitions::list))
         .route("/v1/topics/{topic}/partitions/{partition}/segments", get(partitions::chain))
-        .route(
-            "/v1/topics/{topic}/partitions/{partition}/unsafe-seal",
-            post(unsafe_seal::unsafe_seal),
-        )
-        .route("/v1/rollover", post(rollover::rollover))
         .route("/v1/groups", get(groups::list))
         .route("/v1/groups/{group}", get(groups::one))
         .route("/v1/raft", get(raft::status))
-        .route("/v1/raft/transfer", post(raft::transfer))
+        .route("/v1/plans", post(operations::plan))
+        .route("/v1/plans/{plan}", get(operations::planned))
+        .route("/v1/plans/{plan}/run", post(operations::run))
+        .route("/v1/operations", get(operations::list))
+        .route("/v1/operations/{operation}", get(operations::one))
+        .route("/v1/operations/{operation}/cancel", post(operations::cancel))
 }

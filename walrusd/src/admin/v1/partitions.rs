@@ -13,8 +13,8 @@ use walrus_admin::{
 use walrus_metadata::{Metadata, Partition, Segment, Topic};
 use walrus_types::{Epoch, NodeId, PartitionIndex, TimestampMs, TopicPartition};
 
-use super::answer::{Answer, Live, Told, broken_off, node_id, parameter, parameters};
-use crate::vitals;
+use super::answer::{Answer, Live, Told, node_id, parameter, parameters};
+use crate::{operations::refusal::broken_off, vitals};
 
 /// Which partitions are asked for.
 #[derive(Debug, Default)]

@@ -5,18 +5,26 @@ use std::sync::Arc;
 use axum::{extract::State as Extract, http::Uri};
 use walrus_admin::{
     cluster::Group,
-    snapshot::{Keeps, NodeEntry, PartitionEntry, Snapshot, TopicEntry, Vitals},
+    operation::{Operation, OperationState},
+    snapshot::{Keeps, NodeEntry, OPERATIONS_MAX, PartitionEntry, Snapshot, TopicEntry, Vitals},
 };
 use walrus_metadata::{Metadata, Partition, Topic};
 use walrus_replication::retention;
 use walrus_types::{PartitionIndex, TimestampMs};
 
 use super::{
-    answer::{Answer, Live, Told, broken_off, parameter, parameters},
+    answer::{Answer, Live, Told, parameter, parameters},
     changes::{self, Changed},
     nodes, raft,
 };
-use crate::{admin::routes::Sources, broker::Broker, controller::monitor, groups, vitals};
+use crate::{
+    admin::routes::Sources,
+    broker::Broker,
+    controller::monitor,
+    groups,
+    operations::{census::Census, census_of, node_change::Facts, refusal::broken_off, shown},
+    vitals,
+};
 
 pub(super) async fn vitals(Live(broker): Live, uri: Uri) -> Answer<Vitals> {
     parameters(&uri, &[])?;
@@ -39,7 +47,7 @@ pub(super) async fn snapshot(
 fn look(sources: &Sources, broker: &Arc<Broker>, known: Option<u64>) -> Snapshot {
     let metadata = broker.metadata();
     let group = raft::group(broker);
-    let census = sources.census.of(&metadata, |topic| nodes::min_insync(broker, topic));
+    let census = census_of(broker, &metadata);
     let now = broker.clock.uptime();
     let me = broker.identity.node;
     let entry = |node: walrus_admin::node::Node| {
@@ -57,6 +65,8 @@ fn look(sources: &Sources, broker: &Arc<Broker>, known: Option<u64>) -> Snapshot
     let known = sources.views.tell(&metadata, known);
     let changed = known.as_ref().and_then(|known| changes::since(&metadata, known));
     let topics = topics(&metadata, changed.as_ref(), keeps);
+    let has_news = changed.as_ref().is_none_or(|changed| changed.operations);
+    let operations = operations(broker, &metadata, &census, has_news);
     let since = known.filter(|_| changed.is_some()).map(|known| known.applied());
     Snapshot {
         since,
@@ -73,7 +83,31 @@ fn look(sources: &Sources, broker: &Arc<Broker>, known: Option<u64>) -> Snapshot
         },
         nodes: nodes.into_iter().map(entry).collect(),
         topics,
+        operations,
     }
+}
+
+/// What runs, and what ended last; nothing where whoever asks knows it and nothing runs.
+fn operations(
+    broker: &Broker,
+    metadata: &Metadata,
+    census: &Census,
+    has_news: bool,
+) -> Option<Vec<Operation>> {
+    let runs = metadata.operations().iter().any(|(_, known)| known.is_running());
+    if !has_news && !runs {
+        return None;
+    }
+    let group = broker.raft.group();
+    let (members, leader) = (group.members(), group.leader());
+    let facts = Facts { metadata, census, members: &members, leader };
+    let mut told = shown::all(facts, broker.clock.now());
+    let mut ended = 0;
+    told.retain(|one| {
+        ended += usize::from(one.state != OperationState::Running);
+        one.state == OperationState::Running || ended <= OPERATIONS_MAX
+    });
+    Some(told)
 }
 
 /// All topics or those that changed, by name. `keeps` is what the settings of one keep.
@@ -160,7 +194,8 @@ mod tests {
         ClusterId, Incarnation, NodeId, Offset, StorageId, TopicId, TopicPartition,
     };
 
-    use super::{super::census::Latest, *};
+    use super::*;
+    use crate::operations::census::Latest;
 
     fn uuid(of: i32) -> Uuid {
         Uuid::from_u128(u128::try_from(of).unwrap())
@@ -274,6 +309,7 @@ mod tests {
             metadata_version: metadata.applied(),
             since,
             gone,
+            operations: None,
             at_ms: TimestampMs(0),
             group: Group { leader: None, term: 1, voters: 3, quorum: 2 },
             nodes: vec![],

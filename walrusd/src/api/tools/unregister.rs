@@ -7,10 +7,10 @@ use walrus_types::NodeId;
 use walrus_wire::kafka_protocol::messages::{UnregisterBrokerRequest, UnregisterBrokerResponse};
 
 use crate::{
-    admin,
     api::{Head, codes::Refusal},
     broker::Broker,
     net::replies::Reply,
+    operations::removal,
 };
 
 /// Removes the node, or says what keeps it.
@@ -19,7 +19,7 @@ pub(super) async fn begin(
     head: Head,
     request: &UnregisterBrokerRequest,
 ) -> Reply {
-    let removed = admin::unregister(broker, NodeId(request.broker_id.0)).await;
+    let removed = removal::unregister(broker, NodeId(request.broker_id.0)).await;
     let response = match removed.map_err(|why| Refusal::from(&why)) {
         Ok(()) => UnregisterBrokerResponse::default().with_error_message(None),
         Err(refusal) => UnregisterBrokerResponse::default()

@@ -9,15 +9,16 @@ use walrus_types::{NodeId, StorageId, TopicPartition};
 
 /// What was counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Census {
-    pub(super) segments: Segments,
+pub struct Census {
+    /// How many copies there are.
+    pub segments: Segments,
     /// By node. One that is not in here is not needed for anything.
-    pub(super) holdings: BTreeMap<NodeId, Holding>,
+    pub holdings: BTreeMap<NodeId, Holding>,
 }
 
 impl Census {
     /// What a node is needed for.
-    pub(super) fn holding(&self, node: NodeId) -> Holding {
+    pub fn holding(&self, node: NodeId) -> Holding {
         self.holdings.get(&node).copied().unwrap_or_default()
     }
 }
@@ -25,7 +26,7 @@ impl Census {
 /// The census of the version that was asked for last. Many ask, consoles every second, and only
 /// another version comes to something else.
 #[derive(Debug, Clone, Default)]
-pub(in crate::admin) struct Latest(Arc<Mutex<Option<Counted>>>);
+pub struct Latest(Arc<Mutex<Option<Counted>>>);
 
 /// A version, and what it came to.
 type Counted = (u64, Arc<Census>);
@@ -33,7 +34,7 @@ type Counted = (u64, Arc<Census>);
 impl Latest {
     /// Counts, unless that was done. Whoever asks meanwhile waits: not for threads that serve
     /// clients.
-    pub(super) fn of(
+    pub fn of(
         &self,
         metadata: &Metadata,
         min_insync: impl Fn(&Arc<Topic>) -> usize,
@@ -102,7 +103,7 @@ impl Standings {
 }
 
 /// Counts. `min_insync` is what a topic's acks=all needs.
-pub(super) fn take(metadata: &Metadata, min_insync: impl Fn(&Arc<Topic>) -> usize) -> Census {
+pub fn take(metadata: &Metadata, min_insync: impl Fn(&Arc<Topic>) -> usize) -> Census {
     let mut census = Census::default();
     let standings = Standings::take(metadata);
     census.segments.leaderless = u64::try_from(metadata.left_open().count()).unwrap_or(u64::MAX);
@@ -152,8 +153,24 @@ fn count(
     all.unreachable += u64::from(live == 0);
 }
 
+/// The bytes of the sealed segments that have to be copied before `id` can go.
+pub fn needed_bytes(metadata: &Metadata, id: NodeId) -> u64 {
+    let standings = Standings::take(metadata);
+    let mut bytes = 0_u64;
+    for (partition, chain) in metadata.partitions() {
+        let target = metadata.topic(partition.topic).map_or(0, |topic| topic.replicas_target);
+        for (_, sealed) in chain.sealed() {
+            let own = sealed.members.iter().find(|member| member.node == id);
+            if own.is_some_and(|own| standings.is_needed(&sealed.members, *own, target.into())) {
+                bytes = bytes.saturating_add(sealed.bytes);
+            }
+        }
+    }
+    bytes
+}
+
 /// Takes a node off the sealed segments that do not need it, so many at most.
-pub(super) fn spare(metadata: &Metadata, id: NodeId, limit: usize) -> Vec<SetMembers> {
+pub fn spare(metadata: &Metadata, id: NodeId, limit: usize) -> Vec<SetMembers> {
     let standings = Standings::take(metadata);
     let mut sets = Vec::new();
     for (partition, chain) in metadata.partitions() {

@@ -1,7 +1,7 @@
 use uuid::Uuid;
 use walrus_metadata::{
     Addresses, Command, Coverage, Fence, Leader, Member as Holder, NewTopic, NodeChange, Placement,
-    Reason, Register, Reply, Roll, SealedAt, SetNodeState,
+    Reason, Register, Reply, Roll, SealedAt, SetMembers, SetNodeState,
 };
 use walrus_raft::RaftPeer;
 use walrus_types::{
@@ -11,18 +11,18 @@ use walrus_types::{
 use super::{super::census, *};
 
 /// Nodes in their first life, all of them voters, the first leading; and topics of one partition.
-struct World {
-    metadata: Metadata,
-    members: Vec<Member>,
-    leader: Option<RaftId>,
+pub(in super::super) struct World {
+    pub(in super::super) metadata: Metadata,
+    pub(in super::super) members: Vec<Member>,
+    pub(in super::super) leader: Option<RaftId>,
 }
 
-fn storage(node: i32) -> StorageId {
+pub(in super::super) fn storage(node: i32) -> StorageId {
     StorageId(Uuid::from_u128(u128::try_from(node).unwrap()))
 }
 
 impl World {
-    fn of(nodes: i32) -> Self {
+    pub(in super::super) fn of(nodes: i32) -> Self {
         let mut world = Self { metadata: Metadata::default(), members: vec![], leader: None };
         for node in 1..=nodes {
             let door = |port| walrus_metadata::Address { host: "h".into(), port };
@@ -46,7 +46,7 @@ impl World {
         world
     }
 
-    fn apply(&mut self, command: &Command) {
+    pub(in super::super) fn apply(&mut self, command: &Command) {
         let reply = self.metadata.apply(self.metadata.applied() + 1, command);
         let refused = match &reply {
             Reply::Registered(answer) => answer.is_err(),
@@ -54,13 +54,15 @@ impl World {
             Reply::Rolled(answers) => answers[0].is_err(),
             Reply::Fenced(answer) => answer.is_err(),
             Reply::NodeStateSet(answer) => answer.is_err(),
+            Reply::MembersSet(answers) => answers.iter().any(Result::is_err),
+            Reply::Operation(answer) => answer.is_err(),
             other => panic!("{other:?}"),
         };
         assert!(!refused, "{command}: {reply:?}");
     }
 
     /// A topic that wants so many copies and has these members, the first leading.
-    fn topic(mut self, target: u8, members: &[i32]) -> Self {
+    pub(in super::super) fn topic(mut self, target: u8, members: &[i32]) -> Self {
         let id = u128::try_from(self.metadata.topics_total()).unwrap() + 1;
         self.apply(&Command::CreateTopics(vec![NewTopic {
             id: TopicId(Uuid::from_u128(id)),
@@ -74,7 +76,7 @@ impl World {
     }
 
     /// Seals the first topic's open segment; it goes on with these members.
-    fn roll(mut self, members: &[i32]) -> Self {
+    pub(in super::super) fn roll(mut self, members: &[i32]) -> Self {
         let partition =
             TopicPartition { topic: TopicId(Uuid::from_u128(1)), partition: PartitionIndex(0) };
         let open = self.metadata.partition(partition).unwrap().open().key;
@@ -94,19 +96,50 @@ impl World {
         self
     }
 
-    fn fence(mut self, node: i32) -> Self {
+    pub(in super::super) fn fence(mut self, node: i32) -> Self {
         let (node, incarnation) = (NodeId(node), Incarnation(1));
         self.apply(&Command::Fence(Fence { node, incarnation, at: TimestampMs(1) }));
         self
     }
 
-    fn set(mut self, node: i32, change: NodeChange) -> Self {
+    pub(in super::super) fn set(mut self, node: i32, change: NodeChange) -> Self {
         self.apply(&Command::SetNodeState(SetNodeState {
             node: NodeId(node),
             expected: None,
             change,
         }));
         self
+    }
+
+    /// Has the first topic's sealed segments held by these.
+    pub(in super::super) fn regroup(mut self, members: &[i32]) -> Self {
+        let partition =
+            TopicPartition { topic: TopicId(Uuid::from_u128(1)), partition: PartitionIndex(0) };
+        let chain = self.metadata.partition(partition).unwrap();
+        let sets = chain.sealed().iter().map(|(key, sealed)| SetMembers {
+            partition,
+            segment: *key,
+            expected: sealed.members.to_vec(),
+            members: placement(members).members,
+            digest: None,
+        });
+        let sets = sets.collect();
+        self.apply(&Command::SetMembers(sets));
+        self
+    }
+
+    /// The node begins a life with another disk.
+    pub(in super::super) fn register_anew(&mut self, node: i32, disk: i32) {
+        let door = |port| walrus_metadata::Address { host: "h".into(), port };
+        self.apply(&Command::Register(Register {
+            node: NodeId(node),
+            storage: storage(disk),
+            incarnation: Incarnation(2),
+            cluster: ClusterId(Uuid::from_u128(99)),
+            rack: None,
+            addresses: Addresses { client: door(9091), peer: door(6001), admin: door(7071) },
+            at: TimestampMs(0),
+        }));
     }
 
     fn plan(&self, node: i32, change: Change) -> Result<Plan, ApiError> {

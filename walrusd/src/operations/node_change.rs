@@ -14,34 +14,33 @@ use super::census::Census;
 
 /// What is known when a change is judged.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts<'a> {
-    pub(super) metadata: &'a Metadata,
-    pub(super) census: &'a Census,
+pub struct Facts<'a> {
+    /// The cluster.
+    pub metadata: &'a Metadata,
+    /// What was counted in it.
+    pub census: &'a Census,
     /// The metadata group.
-    pub(super) members: &'a [Member],
+    pub members: &'a [Member],
     /// Who leads it.
-    pub(super) leader: Option<RaftId>,
+    pub leader: Option<RaftId>,
 }
 
 /// What a change comes to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Plan {
+pub struct Plan {
     /// Whether there is anything to change.
-    pub(super) changes: bool,
-    pub(super) effects: Vec<String>,
-    pub(super) warnings: Vec<String>,
-    pub(super) refusals: Vec<ApiError>,
+    pub changes: bool,
+    pub effects: Vec<String>,
+    pub warnings: Vec<String>,
+    pub refusals: Vec<ApiError>,
 }
 
 /// Judges a change.
 ///
 /// # Errors
 /// There is no such node.
-pub(super) fn plan(facts: Facts<'_>, id: NodeId, change: Change) -> Result<Plan, ApiError> {
-    let Some(node) = facts.metadata.node(id) else {
-        let error = ApiError::new(Code::NotFound, format!("there is no node {id} in this cluster"));
-        return Err(error.hint("walrusctl node list"));
-    };
+pub fn plan(facts: Facts<'_>, id: NodeId, change: Change) -> Result<Plan, ApiError> {
+    let node = facts.metadata.node(id).ok_or_else(|| no_such_node(id))?;
     let mut plan = Plan::default();
     match change {
         Change::Drain => drain(facts, id, node, &mut plan),
@@ -49,6 +48,28 @@ pub(super) fn plan(facts: Facts<'_>, id: NodeId, change: Change) -> Result<Plan,
         Change::Remove => remove(facts, id, node, &mut plan),
     }
     Ok(plan)
+}
+
+/// It is not there.
+pub fn no_such_node(id: NodeId) -> ApiError {
+    let error = ApiError::new(Code::NotFound, format!("there is no node {id} in this cluster"));
+    error.hint("walrusctl node list")
+}
+
+/// Why the `open` segments of a node cannot go elsewhere, if they cannot.
+pub fn nowhere_to_go(facts: Facts<'_>, id: NodeId, open: u64) -> Option<ApiError> {
+    if active_beside(facts.metadata, id) > 0 {
+        return None;
+    }
+    let what = format!("{id} is the only active node: its {} could go nowhere", segments(open));
+    let error = ApiError::new(Code::LastNode, what);
+    Some(error.hint("start another node first: walrusd --join HOST:PEERPORT"))
+}
+
+/// Topics that want more copies than there are active nodes beside `id`.
+pub fn topics_short_without(metadata: &Metadata, id: NodeId) -> u64 {
+    let others = active_beside(metadata, id);
+    u64::try_from(topics_wanting_more(metadata, others)).unwrap_or(u64::MAX)
 }
 
 fn drain(facts: Facts<'_>, id: NodeId, node: &Node, plan: &mut Plan) {
@@ -61,10 +82,8 @@ fn drain(facts: Facts<'_>, id: NodeId, node: &Node, plan: &mut Plan) {
     }
     let others = active_beside(facts.metadata, id);
     let Holding { leads, open, .. } = facts.census.holding(id);
-    if others == 0 {
-        let what = format!("{id} is the only active node: its {} could go", segments(open));
-        let error = ApiError::new(Code::LastNode, format!("{what} nowhere"));
-        plan.refusals.push(error.hint("start another node first: walrusd --join HOST:PEERPORT"));
+    if let Some(refusal) = nowhere_to_go(facts, id, open) {
+        plan.refusals.push(refusal);
         return;
     }
     plan.changes = true;
@@ -236,4 +255,4 @@ fn leases(number: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
