@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use walrus_admin::Endpoint;
-use walrus_types::NodeId;
+use walrus_types::{NodeId, OperationId, PlanId};
 
 use crate::pace::{Rate, duration};
 
@@ -20,6 +20,10 @@ Examples:
       Empty a node before it is stopped
   walrusctl node remove 1 --confirm=1 --wait
       Take a node out for good; ends when it is safe to switch off
+  walrusctl node drain 2 --dry-run
+      Say what it would come to: leases, bytes, copies, quorum, clients; --plan carries that out
+  walrusctl op list
+      What is under way, how far it is and what it waits for
   walrusctl group list
       How far each consumer group is behind, and which is about to lose records to retention
   walrusctl segment chain orders/0 -o json
@@ -116,6 +120,21 @@ Examples:
         /// What of it.
         #[command(subcommand)]
         verb: Raft,
+    },
+    /// What the cluster is doing because somebody asked for it
+    ///
+    /// Drains, removals, rollovers and the like go on in the cluster, whoever is the controller and
+    /// whether or not anybody follows them.
+    #[command(after_help = "\
+Examples:
+  walrusctl op list
+  walrusctl op list --all -o json | jq -r '.items[] | [.actor, .verb, .subject, .reason] | @tsv'
+  walrusctl op wait 4711 --timeout 30m
+  walrusctl op cancel 4711 --yes")]
+    Op {
+        /// What of it.
+        #[command(subcommand)]
+        verb: Op,
     },
     /// Write the man page to standard output, or all pages to a folder
     Man {
@@ -215,9 +234,9 @@ Examples:
         /// The node again, in the place of an answer to the question
         #[arg(long, value_name = "NODE")]
         confirm: Option<NodeId>,
-        /// Say what would happen, and change nothing
-        #[arg(short = 'n', long)]
-        dry_run: bool,
+        /// What is ordered.
+        #[command(flatten)]
+        order: Order,
         /// How long it is followed.
         #[command(flatten)]
         follow: Follow,
@@ -230,9 +249,12 @@ pub struct Change {
     /// Which node, like 1 or n1
     #[arg(value_name = "NODE")]
     pub node: NodeId,
-    /// Whether it may be done.
+    /// Answer the question with yes
+    #[arg(short, long)]
+    pub yes: bool,
+    /// What is ordered.
     #[command(flatten)]
-    pub consent: Consent,
+    pub order: Order,
     /// How long it is followed.
     #[command(flatten)]
     pub follow: Follow,
@@ -254,9 +276,12 @@ pub struct Rollover {
     /// How many at most in a second or a minute, like 20/s or 30/m
     #[arg(long, value_name = "RATE", default_value = "20/s")]
     pub rate: Rate,
-    /// Whether it may be done.
+    /// Answer the question with yes
+    #[arg(short, long)]
+    pub yes: bool,
+    /// What is ordered.
     #[command(flatten)]
-    pub consent: Consent,
+    pub order: Order,
     /// How long it is followed.
     #[command(flatten)]
     pub follow: Follow,
@@ -292,9 +317,9 @@ Examples:
         /// The partition again, in the place of an answer to the question
         #[arg(long, value_name = "TOPIC/PARTITION")]
         confirm: Option<String>,
-        /// Say what would be lost, and change nothing
-        #[arg(short = 'n', long)]
-        dry_run: bool,
+        /// What is ordered.
+        #[command(flatten)]
+        order: Order,
         /// How long it is followed.
         #[command(flatten)]
         follow: Follow,
@@ -340,13 +365,69 @@ pub enum Raft {
         /// Which node, like 1 or n1
         #[arg(value_name = "NODE")]
         node: NodeId,
-        /// Whether it may be done.
+        /// Answer the question with yes
+        #[arg(short, long)]
+        yes: bool,
+        /// What is ordered.
         #[command(flatten)]
-        consent: Consent,
+        order: Order,
         /// How long it is followed.
         #[command(flatten)]
         follow: Follow,
     },
+}
+
+/// `walrusctl op`.
+#[derive(Debug, Subcommand)]
+pub enum Op {
+    /// List what is under way: how far it is, what it waits for
+    List {
+        /// What has ended too, as far as the cluster remembers it
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show an operation: who asked for it and why, how far it is, what it waits for
+    Get {
+        /// Its number
+        #[arg(value_name = "ID")]
+        id: OperationId,
+    },
+    /// Follow an operation to its end
+    ///
+    /// Exit status 0 when it is done, 1 when it failed or was cancelled, 8 when the time is up.
+    Wait {
+        /// Its number
+        #[arg(value_name = "ID")]
+        id: OperationId,
+        /// Follow it no longer than this; exit status 8 then
+        #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+        timeout: Duration,
+    },
+    /// Take an operation back
+    ///
+    /// What it did stays. A node that it was to empty takes part again.
+    Cancel {
+        /// Its number
+        #[arg(value_name = "ID")]
+        id: OperationId,
+        /// Answer the question with yes
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// What is ordered with a change: the plan alone, or one that was looked at; and why.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Order {
+    /// Say what would happen, and change nothing; the plan that is told may be carried out
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Carry out a plan that --dry-run told, if it would still come to that
+    #[arg(long, value_name = "PLAN", conflicts_with = "dry_run")]
+    pub plan: Option<PlanId>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// Whether a change may be made.

@@ -123,7 +123,11 @@ impl From<ApiError> for Failure {
             | Code::NotAVoter
             | Code::Lags
             | Code::Changed
-            | Code::NotBlocked => Exit::Refused,
+            | Code::NotBlocked
+            | Code::Expired
+            | Code::NotConfirmed
+            | Code::Busy
+            | Code::Ended => Exit::Refused,
             Code::BadRequest
             | Code::TooLarge
             | Code::UnsupportedMediaType

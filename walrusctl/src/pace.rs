@@ -25,35 +25,19 @@ pub fn duration(given: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(ms))
 }
 
-/// Not more than so many in so long.
+/// Not more than so many in a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    count: u32,
-    per: Duration,
+    per_minute: u32,
 }
 
-/// Shorter pauses are not worth their timer.
-const STEP: Duration = Duration::from_millis(50);
+/// The highest rate that is taken, of a second or a minute.
+const RATE_MAX: u32 = 100_000;
 
 impl Rate {
-    /// How many go at once, and the pause after them: even steps, and one at a time where the
-    /// rate allows no more.
-    pub fn steps(self) -> (usize, Duration) {
-        let each = self.per / self.count;
-        if each >= STEP {
-            return (1, each);
-        }
-        let steps = self.per.as_millis() / STEP.as_millis();
-        let steps = u32::try_from(steps).unwrap_or(u32::MAX).max(1);
-        let at_once = self.count.div_ceil(steps);
-        (usize::try_from(at_once).unwrap_or(usize::MAX), each * at_once)
-    }
-
-    /// How long so many take.
-    pub fn takes(self, number: usize) -> Duration {
-        let (at_once, pause) = self.steps();
-        let pauses = number.div_ceil(at_once).saturating_sub(1);
-        pause.saturating_mul(u32::try_from(pauses).unwrap_or(u32::MAX))
+    /// How many in a minute.
+    pub const fn per_minute(self) -> u32 {
+        self.per_minute
     }
 }
 
@@ -64,13 +48,13 @@ impl FromStr for Rate {
         let refuse = || format!("{given:?} is no rate: give it like 20/s or 30/m");
         let (count, unit) = given.split_once('/').ok_or_else(refuse)?;
         let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
-        let count = count.parse().ok().filter(|count| digits && (1..=100_000).contains(count));
-        let per = match unit {
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            _ => return Err(refuse()),
+        let count = count.parse().ok().filter(|count| digits && (1..=RATE_MAX).contains(count));
+        let per_minute = match (count.ok_or_else(refuse)?, unit) {
+            (count, "s") => count * 60,
+            (count, "m") => count,
+            (_, _) => return Err(refuse()),
         };
-        Ok(Self { count: count.ok_or_else(refuse)?, per })
+        Ok(Self { per_minute })
     }
 }
 
@@ -90,29 +74,12 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_kept_in_even_steps() {
-        let steps = |given: &str| given.parse::<Rate>().unwrap().steps();
-        assert_eq!(steps("20/s"), (1, Duration::from_millis(50)));
-        assert_eq!(steps("1/s"), (1, Duration::from_secs(1)));
-        assert_eq!(steps("30/m"), (1, Duration::from_secs(2)));
-        assert_eq!(steps("1000/s"), (50, Duration::from_millis(50)));
-        for given in ["1/s", "7/m", "33/s", "999/s", "100000/s", "100000/m"] {
-            let rate: Rate = given.parse().unwrap();
-            let (at_once, pause) = rate.steps();
-            let in_time = u128::try_from(at_once).unwrap() * rate.per.as_nanos();
-            let allowed = u128::from(rate.count) * (pause.as_nanos() + 1_000_000);
-            assert!(in_time <= allowed, "{given}: {at_once} each {pause:?}");
+    fn a_rate_is_of_a_second_or_a_minute() {
+        for (given, per_minute) in [("20/s", 1_200), ("30/m", 30), ("100000/s", 6_000_000)] {
+            assert_eq!(given.parse::<Rate>().map(Rate::per_minute), Ok(per_minute), "{given}");
         }
         for given in ["", "20", "0/s", "/s", "20/", "20/h", "+2/s", "200000/s"] {
             assert!(given.parse::<Rate>().is_err(), "{given:?}");
         }
-    }
-
-    #[test]
-    fn the_first_ones_wait_for_nothing() {
-        let rate: Rate = "20/s".parse().unwrap();
-        assert_eq!(rate.takes(0), Duration::ZERO);
-        assert_eq!(rate.takes(1), Duration::ZERO);
-        assert_eq!(rate.takes(21), Duration::from_secs(1));
     }
 }

@@ -35,31 +35,37 @@ fn post(node: &Node, path: &str, more: &str, body: &str) -> Result<(u16, Value)>
 fn requests_are_taken_in_one_form_only() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let node = Node::start(&folder.path().join("data"), NodeSettings::default())?;
-    let transfer = "/v1/raft/transfer";
+    let (plans, same) = ("/v1/plans", r#"{"verb":"undrain","node":1}"#);
     let check = |(status, body): (u16, Value), expected: u16, code: &str| {
         assert_eq!((status, &body["error"]["code"]), (expected, &code.into()), "{body}");
     };
-    assert_eq!(post(&node, transfer, "", r#"{"to":1}"#)?.0, 200);
-    check(
-        post(&node, transfer, "\r\norigin: http://evil.example", r#"{"to":1}"#)?,
-        403,
-        "forbidden",
-    );
-    let plain = "POST /v1/raft/transfer HTTP/1.1\r\ncontent-type: text/plain\r\ncontent-length: 8";
+    assert_eq!(post(&node, plans, "", same)?.0, 200);
+    check(post(&node, plans, "\r\norigin: http://evil.example", same)?, 403, "forbidden");
+    let plain = "POST /v1/plans HTTP/1.1\r\ncontent-type: text/plain\r\ncontent-length: 8";
     check(ask(&node, plain, r#"{"to":1}"#)?, 415, "unsupported_media_type");
-    for body in ["", "{", "[]", r#"{"to":"x"}"#, r#"{"to":1,"more":2}"#, "\u{0}"] {
-        check(post(&node, transfer, "", body)?, 400, "bad_request");
+    for body in [
+        "",
+        "{",
+        "[]",
+        r#"{"verb":"undrain"}"#,
+        r#"{"verb":"undrain","node":"x"}"#,
+        r#"{"verb":"undrain","node":1,"more":2}"#,
+        r#"{"verb":"destroy","node":1}"#,
+        r#"{"verb":"rollover","which":"some"}"#,
+        "\u{0}",
+    ] {
+        check(post(&node, plans, "", body)?, 400, "bad_request");
     }
     let long = format!(r#"{{"to":1,"more":"{}"}}"#, "x".repeat(600 << 10));
-    check(post(&node, transfer, "", &long)?, 413, "too_large");
+    check(post(&node, plans, "", &long)?, 413, "too_large");
     let deep = "[".repeat(100_000);
-    check(post(&node, transfer, "", &deep)?, 400, "bad_request");
+    check(post(&node, plans, "", &deep)?, 400, "bad_request");
 
-    check(ask(&node, "GET /v1/raft/transfer HTTP/1.1", "")?, 405, "method_not_allowed");
+    check(ask(&node, "GET /v1/plans HTTP/1.1", "")?, 405, "method_not_allowed");
     check(ask(&node, "DELETE /v1/nodes HTTP/1.1", "")?, 405, "method_not_allowed");
     let (status, nothing) = ask(&node, "GET /v1/nothing HTTP/1.1", "")?;
     let routes = nothing["routes"].as_array().context("a list")?;
-    assert!(routes.contains(&"POST /v1/rollover".into()), "{nothing}");
+    assert!(routes.contains(&"POST /v1/plans".into()), "{nothing}");
     check((status, nothing), 404, "not_found");
     for path in [
         "/v1/partitions?what=1",
@@ -71,10 +77,13 @@ fn requests_are_taken_in_one_form_only() -> Result<()> {
     ] {
         check(ask(&node, &format!("GET {path} HTTP/1.1"), "")?, 400, "bad_request");
     }
-    check(post(&node, "/v1/nodes/x/drain", "", "{}")?, 400, "bad_request");
-    let many = vec![r#"{"topic":"t","partition":0,"epoch":1}"#; 1001].join(",");
-    let many = format!(r#"{{"partitions":[{many}]}}"#);
-    check(post(&node, "/v1/rollover", "", &many)?, 400, "bad_request");
+    for path in ["/v1/plans/x", "/v1/plans/123", "/v1/operations/x", "/v1/operations/-1"] {
+        check(ask(&node, &format!("GET {path} HTTP/1.1"), "")?, 400, "bad_request");
+    }
+    check(ask(&node, "GET /v1/plans/00000000009c HTTP/1.1", "")?, 409, "expired");
+    check(post(&node, "/v1/plans/00000000009c/run", "", "{}")?, 409, "expired");
+    let nowhere = r#"{"verb":"rollover","which":{"these":[{"topic":"nope"}]}}"#;
+    check(post(&node, plans, "", nowhere)?, 404, "not_found");
     Ok(())
 }
 

@@ -173,7 +173,7 @@ impl Life {
         let before = epochs()?;
         let args = ["rollover", "--all", "--rate", "20/s", "--yes", "--wait"];
         let told = done(self.through(2), &args)?;
-        ensure!(told["rolled"] == PARTITIONS && told["asked"] == PARTITIONS, "{told}");
+        ensure!(told["state"] == "done" && told["total"] == PARTITIONS, "{told}");
         let after = epochs()?;
         ensure!(before.iter().zip(&after).all(|(before, after)| after > before), "{after:?}");
         self.tell("everything rolled over");
@@ -184,14 +184,16 @@ impl Life {
     fn drain_and_undrain(&self, id: i32) -> Result<()> {
         let (number, through) = (id.to_string(), id % 3 + 1);
         let drained = done(self.through(through), &["node", "drain", &number, "--yes", "--wait"])?;
-        let held = &drained["holding"];
-        ensure!(held["leads"] == 0 && held["open"] == 0, "{drained}");
+        ensure!(drained["state"] == "done", "{drained}");
+        let node = self.node(through, id)?;
+        let held = &node["holding"];
+        ensure!(held["leads"] == 0 && held["open"] == 0, "{node}");
         for shown in self.partitions(through)? {
             ensure!(shown.leader != id && !shown.replicas.contains(&id), "still there: {shown:?}");
         }
         self.load.goes_on("while a node is drained")?;
         let back = done(self.through(through), &["node", "undrain", &number, "--yes"])?;
-        ensure!(back["state"] == "active", "{back}");
+        ensure!(back["state"] == "done" && self.node(through, id)?["state"] == "active", "{back}");
         self.spread_over(&[1, 2, 3])?;
         self.tell(&format!("node {id} drained and undrained"));
         Ok(())
@@ -202,7 +204,8 @@ impl Life {
         let (number, confirm) = (id.to_string(), format!("--confirm={id}"));
         let args = ["node", "remove", &number, &confirm, "--wait"];
         let gone = done(self.through(through), &args)?;
-        ensure!(gone["state"] == "removed" && gone["safe_to_switch_off"] == true, "{gone}");
+        ensure!(gone["state"] == "done", "{gone}");
+        ensure!(self.node(through, id)?["state"] == "removed");
         let mut node = self.cluster.take(id);
         if node.is_running() {
             node.kill()?;

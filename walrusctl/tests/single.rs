@@ -149,8 +149,9 @@ fn partitions_are_rolled_over_once_for_each_time_it_is_asked() -> Result<()> {
     assert_eq!(epochs(), [(1, 1); 3]);
 
     let done = world.json(&["rollover", "--all", "--rate", "20/s", "--yes", "--wait"], 0);
-    assert_eq!((&done["asked"], &done["rolled"]), (&3.into(), &3.into()));
-    assert!(done["took_ms"].as_u64().context("a number")? >= 100, "20 a second: {done}");
+    assert_eq!((&done["state"], &done["done"]), (&"done".into(), &3.into()));
+    let at = |key: &str| done[key].as_i64().context("a time");
+    assert!(at("ended_at_ms")? - at("began_at_ms")? >= 100, "20 a second: {done}");
     assert_eq!(epochs(), [(2, 2); 3]);
     let chain = world.chain("a/0");
     assert_eq!((&chain[0]["open"], &chain[0]["end"]), (&false.into(), &2.into()));
@@ -163,9 +164,10 @@ fn partitions_are_rolled_over_once_for_each_time_it_is_asked() -> Result<()> {
     world.json(&["rollover", "b", "c", "--yes", "--wait"], 0);
     assert_eq!(epochs(), [(2, 3); 3]);
     let begun = world.json(&["rollover", "--node", "n1", "--yes"], 0);
-    let rolled = begun["rolled"].as_u64().zip(begun["begun"].as_u64()).context("numbers")?;
-    assert_eq!((rolled.0 + rolled.1, &begun["failed"]), (3, &serde_json::json!([])));
-    assert_eq!(world.json(&["rollover", "--node", "7", "--yes"], 0)["asked"], 0);
+    assert_eq!((&begun["total"], &begun["verb"]), (&3.into(), &"rollover".into()));
+    let id = begun["id"].as_u64().context("a number")?.to_string();
+    assert_eq!(world.json(&["op", "wait", &id], 0)["state"], "done");
+    assert_eq!(epochs(), [(2, 4); 3]);
 
     // What was written is there, and writing goes on.
     let mut client = TextClient::connect(world.node.client_address())?;
@@ -182,7 +184,7 @@ fn partitions_that_nobody_asked_for_since_the_start_are_rolled_over_too() -> Res
     world.node.terminate()?;
     world.node.restart()?;
     let done = world.json(&["rollover", "--all", "--yes", "--wait"], 0);
-    assert_eq!(done["rolled"], 1);
+    assert_eq!((&done["state"], &done["total"]), (&"done".into(), &1.into()));
     let chain = world.chain("a/0");
     assert_eq!((chain.len(), &chain[1]["epoch"]), (2, &2.into()), "once: {chain:?}");
     Ok(())
@@ -207,9 +209,9 @@ fn what_the_only_node_cannot_do_is_refused_with_what_to_do() -> Result<()> {
     );
 
     let same = world.json(&["node", "undrain", "1", "--yes"], 0);
-    assert_eq!((&same["changes"], &same["state"]), (&false.into(), &"active".into()));
+    assert_eq!((&same["changes"], &same["kind"]), (&false.into(), &"Plan".into()));
     let leads = world.json(&["raft", "transfer", "1", "--yes", "--wait"], 0);
-    assert_eq!((&leads["asked"], &leads["to"]), (&false.into(), &1.into()));
+    assert_eq!((&leads["changes"], &leads["wanted"]["to"]), (&false.into(), &1.into()));
     let there = world.json(&["cluster", "bootstrap", "--yes"], 0);
     assert_eq!(there["told"], false);
     assert_eq!(there["cluster"], world.json(&["cluster", "status"], 0)["cluster"]);
@@ -226,6 +228,10 @@ fn what_is_not_there_is_said_not_to_be() -> Result<()> {
         &["segment", "chain", "a/7"],
         &["rollover", "b", "--yes"],
         &["rollover", "a/7", "--yes"],
+        &["rollover", "--node", "7", "--yes"],
+        &["op", "get", "7000000"],
+        &["op", "wait", "7000000"],
+        &["op", "cancel", "7000000", "--yes"],
         &["node", "drain", "7", "--yes"],
         &["node", "undrain", "7", "--yes"],
         &["node", "remove", "7", "--confirm=7"],

@@ -21,7 +21,6 @@ pub mod partition;
 pub mod plan;
 pub mod raft;
 pub mod snapshot;
-pub mod unsafe_seal;
 
 pub use document::{API_VERSION, Document, Head, Kind};
 pub use endpoint::{Endpoint, NotAnEndpoint};

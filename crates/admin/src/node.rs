@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use walrus_types::{Incarnation, NodeId, StorageId};
 
-use crate::{document::Kind, error::ApiError};
+use crate::document::Kind;
 
 /// What a node may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +141,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The verb, which is the last part of its path too.
+    /// The verb.
     pub const fn verb(self) -> &'static str {
         match self {
             Self::Drain => "drain",
@@ -149,44 +149,4 @@ impl Change {
             Self::Remove => "remove",
         }
     }
-}
-
-/// Asks for a change of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ChangeRequest {
-    /// Say what would happen, and change nothing.
-    pub dry_run: bool,
-    /// In which life the node was seen, if that matters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub incarnation: Option<Incarnation>,
-}
-
-/// What a change of a node comes to, or came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChangeAnswer {
-    /// Which node.
-    pub node: NodeId,
-    /// What was asked.
-    pub change: Change,
-    /// Whether nothing was to be changed.
-    pub dry_run: bool,
-    /// Whether something was changed, or would be.
-    pub changes: bool,
-    /// Its state now.
-    pub state: NodeState,
-    /// What happens, one sentence each.
-    pub effects: Vec<String>,
-    /// What an operator may not want, one sentence each.
-    pub warnings: Vec<String>,
-    /// What stands against it; always empty when it was done.
-    pub refusals: Vec<ApiError>,
-    /// What the node is needed for now.
-    pub holding: Holding,
-    /// Whether its process may be stopped for good: it is removed, and has no vote.
-    pub safe_to_switch_off: bool,
-}
-
-impl Kind for ChangeAnswer {
-    const KIND: &'static str = "NodeChange";
 }

@@ -3,12 +3,10 @@
 use serde::{Deserialize, Serialize};
 use walrus_types::{Epoch, NodeId, Offset, PartitionIndex, TimestampMs};
 
-use crate::{document::Kind, error::NodeAddress};
+use crate::document::Kind;
 
-/// Partitions that one page of a list has at most, and one rollover request.
+/// Partitions that one page of a list has at most.
 pub const PAGE_MAX: usize = 1_000;
-/// How long a rollover request may wait for its outcome.
-pub const ROLLOVER_WAIT_MS_MAX: u64 = 10_000;
 
 /// A partition, by its open segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,93 +117,4 @@ pub struct Chain {
 
 impl Kind for Chain {
     const KIND: &'static str = "SegmentChain";
-}
-
-/// A partition whose open segment is to be sealed, if it is of that epoch still.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RolloverTarget {
-    /// Its topic's name.
-    pub topic: String,
-    /// Its number.
-    pub partition: PartitionIndex,
-    /// The epoch that was seen. Asked again, it rolls nothing twice.
-    pub epoch: Epoch,
-}
-
-/// Asks the node that leads them to roll partitions over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RolloverRequest {
-    /// Which, [`PAGE_MAX`] at most.
-    pub partitions: Vec<RolloverTarget>,
-    /// How long to wait for the successors, [`ROLLOVER_WAIT_MS_MAX`] at most.
-    #[serde(default)]
-    pub wait_ms: u64,
-}
-
-/// What became of one of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RolloverState {
-    /// The successor is open.
-    Rolled,
-    /// A roll is under way; ask again to hear of its end.
-    UnderWay,
-    /// Another node leads it; `ask` says which.
-    NotLeader,
-    /// There is no such partition.
-    NotFound,
-    /// It could not be begun; `message` says why.
-    Failed,
-}
-
-/// The outcome for one of the partitions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RolloverOutcome {
-    /// Its topic's name.
-    pub topic: String,
-    /// Its number.
-    pub partition: PartitionIndex,
-    /// What became of it.
-    pub state: RolloverState,
-    /// The epoch of the open segment now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub epoch: Option<Epoch>,
-    /// Who leads that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leader: Option<NodeId>,
-    /// Who has to be asked instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ask: Option<NodeAddress>,
-    /// Why it could not be begun.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
-impl RolloverOutcome {
-    /// Where a partition stands, without more.
-    pub fn new(of: &RolloverTarget, state: RolloverState) -> Self {
-        let RolloverTarget { topic, partition, epoch: _ } = of;
-        Self {
-            topic: topic.clone(),
-            partition: *partition,
-            state,
-            epoch: None,
-            leader: None,
-            ask: None,
-            message: None,
-        }
-    }
-}
-
-/// The outcomes, in the order in which they were asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RolloverAnswer {
-    /// They.
-    pub items: Vec<RolloverOutcome>,
-}
-
-impl Kind for RolloverAnswer {
-    const KIND: &'static str = "Rollover";
 }

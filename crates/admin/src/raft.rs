@@ -53,31 +53,3 @@ pub struct RaftStatus {
 impl Kind for RaftStatus {
     const KIND: &'static str = "RaftStatus";
 }
-
-/// Asks the leader of the group to hand it to another voter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TransferRequest {
-    /// To whom.
-    pub to: NodeId,
-    /// Say whether it could be, and do nothing.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// The leader asked another to lead. It may take a moment, or not happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransferAnswer {
-    /// Who leads.
-    pub from: NodeId,
-    /// Who was asked to.
-    pub to: NodeId,
-    /// In which term that was.
-    pub term: u64,
-    /// Whether it was asked just now; not when it leads already.
-    pub asked: bool,
-}
-
-impl Kind for TransferAnswer {
-    const KIND: &'static str = "RaftTransfer";
-}

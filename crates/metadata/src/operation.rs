@@ -62,15 +62,10 @@ pub struct Target {
 }
 
 impl Rollover {
-    /// How many targets may have been begun so long after the beginning. The first ones may be at
-    /// once: as many as fit in a second.
+    /// How many targets may have been begun so long after the beginning, the first of them at once.
     pub fn due(&self, since_ms: u64) -> usize {
-        let per_minute = u64::from(self.per_minute.max(1));
-        let in_a_second = per_minute.div_ceil(60);
-        let due = since_ms.saturating_mul(per_minute) / 60_000;
-        usize::try_from(due.saturating_add(in_a_second))
-            .unwrap_or(usize::MAX)
-            .min(self.targets.len())
+        let due = since_ms.saturating_mul(u64::from(self.per_minute.max(1))) / 60_000;
+        usize::try_from(due.saturating_add(1)).unwrap_or(usize::MAX).min(self.targets.len())
     }
 }
 
@@ -214,8 +209,8 @@ mod tests {
             (10, 60, 999, 1),
             (10, 60, 1_000, 2),
             (10, 60, 3_600_000, 10),
-            (100, 1_200, 0, 20),
-            (100, 1_200, 500, 30),
+            (100, 1_200, 0, 1),
+            (100, 1_200, 500, 11),
             (3, 1, 0, 1),
             (3, 1, 59_999, 1),
             (3, 1, 60_000, 2),

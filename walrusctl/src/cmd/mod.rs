@@ -3,17 +3,21 @@
 mod cluster;
 mod group;
 mod node;
+mod operation;
 mod raft;
 mod rollover;
 mod segment;
-mod unsafe_seal;
 
 use walrus_admin::{
     ApiError,
     client::Client,
     node::{NodeList, NodeState},
+    operation::OperationState,
+    plan::Wanted,
 };
-use walrus_types::NodeId;
+use walrus_types::{NodeId, PartitionIndex};
+
+use self::operation::{Agreed, Asked};
 
 use crate::{
     cli::{Command, Group, Node, Raft, Segment},
@@ -36,15 +40,26 @@ pub async fn run(command: Command, client: &Client, console: &Console) -> Result
         Command::Segment { verb: Segment::Chain { partition, limit } } => {
             segment::chain(client, console, &partition, limit).await
         }
-        Command::Segment { verb: Segment::UnsafeSeal { partition, confirm, dry_run, follow } } => {
-            let how = (confirm, dry_run, follow);
-            unsafe_seal::unsafe_seal(client, console, &partition, how).await
+        Command::Segment { verb: Segment::UnsafeSeal { partition, confirm, order, follow } } => {
+            let (topic, partition) = segment::one(&partition, "unsafe-seal")?;
+            let partition = PartitionIndex(partition);
+            let wanted = Wanted::UnsafeSeal { topic: topic.to_owned(), partition };
+            let agreed = Agreed::Name(confirm);
+            let asked = Asked { wanted, agreed, order, follow };
+            let Some(told) = operation::carry_out(client, console, asked).await? else {
+                return Ok(());
+            };
+            console.show(&told, |told| match told.state {
+                OperationState::Done => operation::ended(told),
+                _ => operation::begun(told),
+            })
         }
+        Command::Op { verb } => operation::op(verb, client, console).await,
         Command::Group { verb: Group::List } => group::list(client, console).await,
         Command::Group { verb: Group::Get { group } } => group::get(client, console, &group).await,
         Command::Raft { verb: Raft::Status } => raft::status(client, console).await,
-        Command::Raft { verb: Raft::Transfer { node, consent, follow } } => {
-            raft::transfer(client, console, node, consent, follow).await
+        Command::Raft { verb: Raft::Transfer { node, yes, order, follow } } => {
+            raft::transfer(client, console, node, (yes, order, follow)).await
         }
         Command::Man { dir } => man::write(dir.as_deref(), console),
     }

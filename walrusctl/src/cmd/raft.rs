@@ -1,17 +1,15 @@
 //! `walrusctl raft`.
 
-use walrus_admin::{
-    client::Client,
-    raft::{RaftStatus, TransferAnswer, TransferRequest},
-};
+use walrus_admin::{client::Client, operation::OperationState, plan::Wanted, raft::RaftStatus};
 use walrus_types::NodeId;
 
-use super::addresses;
+use super::{
+    addresses,
+    operation::{Agreed, Asked, begun, carry_out},
+};
 use crate::{
-    cli::{Consent, Follow},
-    consent::agreed,
+    cli::{Follow, Order},
     failure::Failure,
-    follow::{Until, follow},
     out::{Console, Flush, table},
 };
 
@@ -85,50 +83,13 @@ pub(super) async fn transfer(
     client: &Client,
     console: &Console,
     to: NodeId,
-    consent: Consent,
-    wait: Follow,
+    (yes, order, follow): (bool, Order, Follow),
 ) -> Result<(), Failure> {
-    client.meet().await;
-    let ask = TransferRequest { to, dry_run: true };
-    let planned: TransferAnswer = client.send("/v1/raft/transfer", &ask).await?;
-    if planned.from == to {
-        return console.show(&planned, |_| format!("nothing to do: {to} leads already\n"));
-    }
-    console.note(format_args!(
-        "{to} leads the metadata group, and is the controller, after {}",
-        planned.from
-    ));
-    if consent.dry_run {
-        return console.show(&planned, |_| String::new());
-    }
-    agreed(console, consent.yes, "Go on?")?;
-    let answer =
-        hand_over(client, console, to, wait.wait.then(|| Until::after(wait.timeout))).await?;
-    console.show(&answer, |_| {
-        if wait.wait { format!("{to} leads\n") } else { format!("{to} was asked to lead\n") }
+    let wanted = Wanted::TransferRaft { to };
+    let asked = Asked { wanted, agreed: Agreed::Yes(yes), order, follow };
+    let Some(told) = carry_out(client, console, asked).await? else { return Ok(()) };
+    console.show(&told, |told| match told.state {
+        OperationState::Done => format!("{to} leads\n"),
+        _ => begun(told),
     })
-}
-
-/// Asks the leader to hand over to `to`, and waits until that one leads if there is time for it.
-///
-/// # Errors
-/// It cannot lead, or does not in time.
-pub(super) async fn hand_over(
-    client: &Client,
-    console: &Console,
-    to: NodeId,
-    until: Option<Until>,
-) -> Result<TransferAnswer, Failure> {
-    let ask = TransferRequest { to, dry_run: false };
-    let answer: TransferAnswer = client.send("/v1/raft/transfer", &ask).await?;
-    console.goes_on(format!("{to} was asked to lead the metadata group"));
-    if let Some(until) = until {
-        let leads = |status: &RaftStatus| (status.leader == Some(to)).then_some(());
-        let left = |status: Option<&RaftStatus>| match status.and_then(|status| status.leader) {
-            Some(leader) => format!("{leader} leads the metadata group"),
-            None => "nobody is known to lead the metadata group".to_owned(),
-        };
-        follow(until, || client.get("/v1/raft"), leads, left).await?;
-    }
-    Ok(answer)
 }
