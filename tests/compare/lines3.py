@@ -69,15 +69,23 @@ def rollover(bench):
 
 def roll_all(bench):
     """Rolls every partition of the topic over once; how many did."""
-    cluster, rolled = bench.broker, 0
-    listed = cluster.nodes[1].ask(f"/v1/partitions?topic={bench.topic}")["items"]
-    for number, node in cluster.nodes.items():
-        targets = [{key: one[key] for key in ("topic", "partition", "epoch")}
-                   for one in listed if one["leader"] == number]
-        if targets:
-            answer = node.ask("/v1/rollover", {"partitions": targets, "wait_ms": 2000})
-            rolled += sum(one["state"] == "rolled" for one in answer["items"])
-    return rolled
+    node = bench.broker.nodes[1]
+
+    def epochs():
+        listed = node.ask(f"/v1/partitions?topic={bench.topic}")["items"]
+        return {one["partition"]: one["epoch"] for one in listed}
+
+    before = epochs()
+    plan = node.ask("/v1/plans", {"verb": "rollover", "which": {"these": [{"topic": bench.topic}]},
+                                  "per_minute": 6_000_000})
+    node.ask(f"/v1/plans/{plan['id']}/run", {"actor": "compare"})
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        now = epochs()
+        if all(now[partition] > epoch for partition, epoch in before.items()):
+            return len(before)
+        time.sleep(0.005)
+    raise RuntimeError(f"not rolled over after 10 s: {before}")
 
 
 BUCKET = re.compile(r'walrus_roll_parked_seconds_bucket\{le="([^"]+)"\} (\d+)')

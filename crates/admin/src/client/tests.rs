@@ -4,10 +4,17 @@ use tokio::{
 };
 
 use super::*;
-use crate::{
-    document::Document,
-    raft::{TransferAnswer, TransferRequest},
-};
+use crate::{document::Document, operation::CancelRequest};
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+struct Answered {
+    from: NodeId,
+}
+
+impl Kind for Answered {
+    const KIND: &'static str = "Answered";
+}
 
 /// Answers each connection with the next of `answers`, and then is gone.
 async fn node(answers: Vec<(u16, String)>) -> Endpoint {
@@ -28,8 +35,8 @@ async fn node(answers: Vec<(u16, String)>) -> Endpoint {
     at.to_string().parse().unwrap()
 }
 
-fn answer() -> TransferAnswer {
-    TransferAnswer { from: NodeId(1), to: NodeId(2), term: 3, asked: true }
+fn answer() -> Answered {
+    Answered { from: NodeId(1) }
 }
 
 fn done() -> (u16, String) {
@@ -50,13 +57,13 @@ async fn nobody() -> Endpoint {
     listener.local_addr().unwrap().to_string().parse().unwrap()
 }
 
-const REQUEST: TransferRequest = TransferRequest { to: NodeId(2), dry_run: false };
+const REQUEST: CancelRequest = CancelRequest { actor: String::new() };
 
 #[tokio::test]
 async fn the_first_endpoint_that_answers_is_the_one() {
     let client = client(vec![nobody().await, node(vec![done()]).await]);
-    assert_eq!(client.get::<TransferAnswer>("/v1/x").await, Ok(answer()));
-    let gone = client.get::<TransferAnswer>("/v1/x").await.unwrap_err();
+    assert_eq!(client.get::<Answered>("/v1/x").await, Ok(answer()));
+    let gone = client.get::<Answered>("/v1/x").await.unwrap_err();
     assert!(
         matches!(&gone, ClientError::Unreachable { endpoint, .. }
         if *endpoint == client.endpoints()[0]),
@@ -70,7 +77,7 @@ async fn a_change_is_asked_of_the_node_that_the_answer_names() {
     let to = crate::NodeAddress { node: NodeId(2), admin: leader.to_string() };
     let error = ApiError::new(Code::NotLeader, "n2 leads").ask(Some(to));
     let client = client(vec![node(vec![refused(error)]).await]);
-    assert_eq!(client.send::<TransferAnswer>("/v1/x", &REQUEST).await, Ok(answer()));
+    assert_eq!(client.send::<Answered>("/v1/x", &REQUEST).await, Ok(answer()));
 }
 
 #[tokio::test]
@@ -96,7 +103,7 @@ async fn nodes_that_send_each_other_on_end_the_question() {
         served
     });
     let client = client(vec![at.parse().unwrap()]);
-    let ended = client.send::<TransferAnswer>("/v1/x", &REQUEST).await.unwrap_err();
+    let ended = client.send::<Answered>("/v1/x", &REQUEST).await.unwrap_err();
     assert_eq!(ended.refusal().map(|error| error.code), Some(Code::NotLeader));
     assert_eq!(served.await.unwrap(), 1 + HOPS_MAX);
 }
@@ -112,10 +119,10 @@ async fn what_is_no_answer_of_this_api_is_said_to_be_that() {
             "a NodeList of walrus/v1",
         ),
         (404, "not found", "HTTP 404"),
-        (200, r#"{"apiVersion":"walrus/v1","kind":"RaftTransfer"}"#, "missing field"),
+        (200, r#"{"apiVersion":"walrus/v1","kind":"Answered"}"#, "missing field"),
     ] {
         let client = client(vec![node(vec![(status, body.into())]).await]);
-        let why = client.get::<TransferAnswer>("/v1/x").await.unwrap_err();
+        let why = client.get::<Answered>("/v1/x").await.unwrap_err();
         assert!(matches!(why, ClientError::NotUnderstood { .. }), "{why:?}");
         assert!(why.to_string().contains(says), "{why}");
     }
@@ -126,7 +133,7 @@ async fn a_node_that_never_answers_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at: Endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
     let client = Client::new(vec![at], Duration::from_millis(20));
-    let why = client.get::<TransferAnswer>("/v1/x").await.unwrap_err();
+    let why = client.get::<Answered>("/v1/x").await.unwrap_err();
     assert!(matches!(&why, ClientError::NoAnswer { .. }) && why.is_passing(), "{why}");
     drop(listener);
 }
@@ -135,9 +142,9 @@ async fn a_node_that_never_answers_is_given_up() {
 async fn a_refusal_that_will_pass_is_asked_of_the_next_endpoint() {
     let starting = refused(ApiError::new(Code::Starting, "reading the log"));
     let client = client(vec![node(vec![starting]).await, node(vec![done()]).await]);
-    assert_eq!(client.get::<TransferAnswer>("/v1/x").await, Ok(answer()));
+    assert_eq!(client.get::<Answered>("/v1/x").await, Ok(answer()));
     let last = refused(ApiError::new(Code::LastNode, "n1 is alone"));
     let client = self::client(vec![node(vec![last]).await, nobody().await]);
-    let why = client.get::<TransferAnswer>("/v1/x").await.unwrap_err();
+    let why = client.get::<Answered>("/v1/x").await.unwrap_err();
     assert_eq!(why.refusal().map(|error| error.code), Some(Code::LastNode));
 }

@@ -2,10 +2,7 @@ use walrus_metadata::{BeginOperation, Command, NodeChange};
 use walrus_replication::seal::Blocked;
 use walrus_types::{Offset, PlanId, SegmentId, TimestampMs};
 
-use super::{
-    super::{census, node_change::tests::World},
-    *,
-};
+use super::{super::node_change::tests::World, *};
 
 fn judged(world: &World, wanted: &Wanted) -> Result<Judged, ApiError> {
     let census = census::take(&world.metadata, |_| 1);
