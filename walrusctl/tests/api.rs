@@ -82,6 +82,13 @@ fn requests_are_taken_in_one_form_only() -> Result<()> {
     }
     check(ask(&node, "GET /v1/plans/00000000009c HTTP/1.1", "")?, 409, "expired");
     check(post(&node, "/v1/plans/00000000009c/run", "", "{}")?, 409, "expired");
+    let (status, plan) = post(&node, plans, "", r#"{"verb":"drain","node":1}"#)?;
+    assert_eq!((status, &plan["danger"]), (200, &"severe".into()), "{plan}");
+    let run = format!("/v1/plans/{}/run", plan["id"].as_str().context("an id")?);
+    for body in ["{}", r#"{"confirm":"1"}"#, r#"{"confirm":"n2"}"#] {
+        check(post(&node, &run, "", body)?, 409, "not_confirmed");
+    }
+    check(post(&node, &run, "", r#"{"confirm":"n1"}"#)?, 409, "last_node");
     let nowhere = r#"{"verb":"rollover","which":{"these":[{"topic":"nope"}]}}"#;
     check(post(&node, plans, "", nowhere)?, 404, "not_found");
     Ok(())
