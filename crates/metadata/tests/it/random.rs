@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 use walrus_metadata::{
-    AddPartitions, Assign, Assignment, Command, ConfigResource, Coverage, Digest, Fence, Metadata,
-    NewTopic, NodeChange, NodeState, Partition, Placement, Prune, Reason, Register, Roll,
-    SetConfigs, SetMembers,
+    AddPartitions, Assign, Assignment, BeginOperation, Command, ConfigResource, Coverage, Digest,
+    EndOperation, Fence, Metadata, NewTopic, NodeChange, NodeState, Outcome, Partition, Placement,
+    Prune, Reason, Register, Roll, SetConfigs, SetMembers, Work,
 };
-use walrus_types::{Epoch, Incarnation, NodeId, Offset, TimestampMs, TopicPartition};
+use walrus_types::{Epoch, Incarnation, NodeId, Offset, PlanId, TimestampMs, TopicPartition};
 
 use crate::world::{NOW, member, new_topic, on, register, sealed, set_state, topic, world};
 
@@ -53,6 +53,8 @@ enum Step {
     Assign { pick: usize, exact: bool, nodes: Vec<i32>, ends: bool },
     Register { node: i32, exact: bool, disk: i32, at: TimestampMs },
     Fence { node: i32, exact: bool, at: TimestampMs },
+    Begin { node: i32, kind: u8, plan: u64 },
+    End { pick: usize, cancelled: bool },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -85,6 +87,10 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (node(), exact(), 0..3_i32, at())
             .prop_map(|(node, exact, disk, at)| Step::Register { node, exact, disk, at }),
         2 => (node(), exact(), at()).prop_map(|(node, exact, at)| Step::Fence { node, exact, at }),
+        2 => (node(), 0..4_u8, 0..12_u64)
+            .prop_map(|(node, kind, plan)| Step::Begin { node, kind, plan }),
+        1 => (0..4_usize, any::<bool>())
+            .prop_map(|(pick, cancelled)| Step::End { pick, cancelled }),
     ]
 }
 
@@ -153,6 +159,25 @@ fn aimed(step: &Step, state: &Metadata) -> Option<Command> {
             let new = register(*node, life(*node) + u64::from(*exact));
             Command::Register(Register { storage, at: *at, ..new })
         }
+        Step::Begin { node, kind, plan } => {
+            let node = NodeId(*node);
+            let work = match kind {
+                0 => Work::Drain(node),
+                1 => Work::Undrain(node),
+                2 => Work::Remove { node, storage: state.node(node)?.storage },
+                _ => Work::TransferRaft { to: node },
+            };
+            let (actor, reason) = (String::new(), String::new());
+            let (plan, segments) = (PlanId::of(*plan), 0);
+            Command::BeginOperation(BeginOperation { work, plan, actor, reason, segments, at: NOW })
+        }
+        Step::End { pick, cancelled } => {
+            let known = state.operations();
+            let (id, _) = known.iter().nth(pick % known.len().max(1))?;
+            let outcome =
+                if *cancelled { Outcome::Cancelled { by: String::new() } } else { Outcome::Done };
+            Command::EndOperation(EndOperation { id: *id, outcome, at: NOW })
+        }
         Step::Fence { node, exact, at } => {
             let incarnation = Incarnation(life(*node) + u64::from(!exact));
             Command::Fence(Fence { node: NodeId(*node), incarnation, at: *at })
@@ -216,6 +241,11 @@ fn check_step(old: &Metadata, new: &Metadata) -> Result<(), TestCaseError> {
             let kept = now.losses().get(key);
             prop_assert!(kept == Some(loss) || loss.from < now.log_start());
         }
+    }
+    for (id, was) in old.operations() {
+        let now = new.operations().get(id);
+        prop_assert!(now.is_some(), "forgotten long before there were too many");
+        prop_assert!(was.is_running() || now == Some(was), "what had ended changed");
     }
     prop_assert!(new.next_producer() >= old.next_producer());
     check_nodes(old, new)
