@@ -49,6 +49,13 @@ fn a_drain_ends_when_no_open_segment_names_its_node() {
 }
 
 #[test]
+fn a_node_that_leads_nothing_is_not_drained_while_open_segments_name_it() {
+    let world = begun(World::of(4).topic(3, &[1, 2, 3]), Work::Drain(NodeId(2)), 1);
+    let told = look(&world, 1_000);
+    assert_eq!((told.done, told.next), (0, Next::Wait));
+}
+
+#[test]
 fn a_drain_that_has_nowhere_to_go_says_who_has_to_do_what() {
     let world = begun(World::of(2).topic(1, &[2]), Work::Drain(NodeId(2)), 1).fence(1);
     let told = look(&world, 1_000);
