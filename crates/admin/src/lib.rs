@@ -9,6 +9,8 @@
 #[cfg(feature = "client")]
 pub mod client;
 pub mod cluster;
+#[cfg(feature = "context")]
+pub mod context;
 mod document;
 mod endpoint;
 mod error;
