@@ -30,7 +30,9 @@ Examples:
       Who wrote which offsets of a partition, and why each segment was opened
 
 Environment:
-  WALRUS_ENDPOINTS  endpoints, separated by commas, where no --endpoint is given
+  WALRUS_ENDPOINTS  endpoints, separated by commas, where neither --endpoint nor --context is given
+  WALRUS_CONTEXT    the context where WALRUS_ENDPOINTS is not set either
+  XDG_CONFIG_HOME   walrus/config.toml in there has the contexts; else under ~/.config
 
 Exit status:
   0    done, or nothing was to be done
@@ -55,6 +57,12 @@ pub struct Args {
     /// Admin port of a node, as host:port; may be given several times [default: 127.0.0.1:7071]
     #[arg(long = "endpoint", global = true, value_name = "HOST:ADMINPORT")]
     pub endpoints: Vec<Endpoint>,
+    /// The cluster of this context; walrusctl context list has them
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "endpoints")]
+    pub context: Option<String>,
+    /// The file of contexts [default: walrus/config.toml in $XDG_CONFIG_HOME or ~/.config]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Form of answers; json is the interface for scripts
     #[arg(short, long, global = true, value_name = "FORM", default_value = "table")]
     pub output: Output,
@@ -135,6 +143,12 @@ Examples:
         /// What of it.
         #[command(subcommand)]
         verb: Op,
+    },
+    /// The clusters that have names, and which is meant where nobody says
+    Context {
+        /// What of them.
+        #[command(subcommand)]
+        verb: Context,
     },
     /// Write the man page to standard output, or all pages to a folder
     Man {
@@ -353,6 +367,21 @@ Examples:
         #[arg(value_name = "GROUP")]
         group: String,
     },
+}
+
+/// `walrusctl context`.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Context {
+    /// List the contexts of the file; a star stands at the one that is meant now
+    List,
+    /// Have another context meant where nobody says; writes that into the file
+    Use {
+        /// Which one
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Show which cluster is meant: with these flags, this environment and this file
+    Show,
 }
 
 /// `walrusctl raft`.

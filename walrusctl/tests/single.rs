@@ -26,7 +26,8 @@ struct Ran {
 
 fn ctl(endpoint: SocketAddr, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_walrusctl"));
-    command.env_remove("WALRUS_ENDPOINTS").args(["--endpoint", &endpoint.to_string()]).args(args);
+    command.env_remove("WALRUS_ENDPOINTS").env_remove("XDG_CONFIG_HOME").env_remove("HOME");
+    command.args(["--endpoint", &endpoint.to_string()]).args(args);
     command.stdin(Stdio::null());
     command
 }

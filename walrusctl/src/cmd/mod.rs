@@ -1,6 +1,7 @@
 //! The commands, one file for each noun.
 
 mod cluster;
+pub(crate) mod context;
 mod group;
 mod node;
 mod operation;
@@ -62,6 +63,8 @@ pub async fn run(command: Command, client: &Client, console: &Console) -> Result
             raft::transfer(client, console, node, (yes, order, follow)).await
         }
         Command::Man { dir } => man::write(dir.as_deref(), console),
+        // It asks no node: `crate::run` did it.
+        Command::Context { .. } => Ok(()),
     }
 }
 
