@@ -51,6 +51,8 @@ pub struct Left {
     pub cursor_hidden: bool,
     /// Whether pastes are still bracketed.
     pub bracketed_paste: bool,
+    /// Whether what the mouse does is still told.
+    pub mouse_taken: bool,
 }
 
 impl Left {
@@ -60,6 +62,7 @@ impl Left {
         other_screen: false,
         cursor_hidden: false,
         bracketed_paste: false,
+        mouse_taken: false,
     };
 }
 
@@ -211,6 +214,7 @@ impl Terminal {
             other_screen: screen.alternate_screen(),
             cursor_hidden: screen.hide_cursor(),
             bracketed_paste: screen.bracketed_paste(),
+            mouse_taken: screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None,
         })
     }
 

@@ -271,7 +271,10 @@ fn however_it_ends_the_terminal_is_as_before() -> Result<()> {
         let mut terminal = Terminal::start(&console()?, &words(arguments), (80, 24))?;
         if how != "panic" {
             terminal.until("a cluster", |shows| shows.contains("3/3 nodes"))?;
-            ensure!(terminal.stands()? != Left::AS_BEFORE, "it took the terminal over");
+            terminal.types("m")?;
+            terminal.until("the mouse", |shows| shows.contains("MOUSE ON"))?;
+            let stands = terminal.stands()?;
+            ensure!(stands.mouse_taken && stands.other_screen, "it took the terminal over");
         }
         match how {
             "quit" => terminal.types("\x03")?,
@@ -285,6 +288,96 @@ fn however_it_ends_the_terminal_is_as_before() -> Result<()> {
             terminal.until("why", |shows| shows.contains("as asked for"))?;
         }
     }
+    Ok(())
+}
+
+/// Clicks at a cell, counted from 1, as a terminal of xterm's kind tells it.
+fn click(terminal: &mut Terminal, (column, row): (usize, usize)) -> Result<()> {
+    terminal.types(&format!("\x1b[<0;{column};{row}M\x1b[<0;{column};{row}m"))
+}
+
+#[test]
+fn a_mouse_that_is_taken_chooses_opens_and_orders() -> Result<()> {
+    let arguments = words(&["--demo", "--screen", "topics"]);
+    let mut terminal = Terminal::start(&console()?, &arguments, (120, 40))?;
+    terminal.until("partitions", |shows| shows.contains("audit/3"))?;
+    let place = |shows: &str, text: &str| {
+        let row = shows.lines().position(|line| line.contains(text))?;
+        let line = shows.lines().nth(row)?;
+        Some((line.chars().count() - line[line.find(text)?..].chars().count() + 1, row + 1))
+    };
+    let at = place(&terminal.shows(), "audit/3").context("it is there")?;
+    click(&mut terminal, at)?;
+    click(&mut terminal, at)?;
+    terminal.types("m")?;
+    terminal.until("the mouse", |shows| shows.contains("MOUSE ON"))?;
+    ensure!(!terminal.shows().contains("must have a batch"), "what is not taken does nothing");
+    let title = place(&terminal.shows(), "SEGMENTS").context("it is there")?;
+    click(&mut terminal, title)?;
+    terminal.until("another order", |shows| shows.contains("partitions by segments"))?;
+    click(&mut terminal, title)?;
+    terminal.until("turned around", |shows| shows.contains("turned around"))?;
+    click(&mut terminal, (8, 5))?;
+    click(&mut terminal, (8, 5))?;
+    terminal.until("a chain", |shows| shows.contains("must have a batch"))?;
+    terminal.types("m\x03")?;
+    let (status, _) = terminal.ended()?;
+    ensure!(status.success(), "it ended with {status}");
+    assert_eq!(terminal.left()?, Left::AS_BEFORE);
+    Ok(())
+}
+
+#[test]
+fn what_was_recorded_is_played_stepped_through_and_left() -> Result<()> {
+    let folder = folder()?;
+    let file = folder.path().join("some.rec");
+    let path = file.to_str().context("a path of text")?;
+    let mut terminal =
+        Terminal::start(&console()?, &words(&["--demo", "--record", path]), (120, 40))?;
+    terminal.until("some changes", |shows| shows.contains("12:40:05"))?;
+    // Held, and stepped back: what came meanwhile is counted.
+    terminal.types("[[")?;
+    terminal.until("the past", |shows| shows.contains("FROZEN 12:40:0"))?;
+    terminal.until("what came", |shows| shows.contains("(+2 came)"))?;
+    terminal.types("L")?;
+    terminal.until("now", |shows| shows.contains("LIVE"))?;
+    // A killed console leaves what it wrote.
+    terminal.signal("KILL")?;
+    terminal.ended()?;
+
+    let mut terminal =
+        Terminal::start(&console()?, &words(&["replay", path, "--speed", "2"]), (120, 40))?;
+    terminal.until("a replay", |shows| shows.contains("REPLAY ×2 12:40:0"))?;
+    terminal.types(" 4t12:40:04\r")?;
+    terminal.until("that moment", |shows| {
+        shows.contains("FROZEN 12:40:04") && shows.contains("Every partition")
+    })?;
+    terminal.types("]")?;
+    terminal.until("the moment after", |shows| shows.contains("FROZEN 12:40:05"))?;
+    terminal.types("\x03")?;
+    let (status, _) = terminal.ended()?;
+    ensure!(status.success(), "it ended with {status}");
+    assert_eq!(terminal.left()?, Left::AS_BEFORE);
+
+    let arguments =
+        ["replay", path, "--once", "--at", "12:40:04", "--screen", "nodes", "-o", "json"];
+    let once = std::process::Command::new(console()?).args(arguments).output()?;
+    let told: Value = serde_json::from_slice(&once.stdout)?;
+    assert_eq!(told["cluster"], "demo", "{}", String::from_utf8_lossy(&once.stderr));
+    Ok(())
+}
+
+#[test]
+fn keys_that_do_two_things_end_it_before_it_begins() -> Result<()> {
+    let folder = folder()?;
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, "[keys]\nsort = \"q\"\n")?;
+    let path = file.to_str().context("a path of text")?;
+    let asked =
+        std::process::Command::new(console()?).args(["--demo", "--config", path]).output()?;
+    assert_eq!(asked.status.code(), Some(2));
+    let said = String::from_utf8(asked.stderr)?;
+    ensure!(said.contains("q is the key of both back and sort"), "{said}");
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod args;
+pub mod begin;
 pub mod model;
 pub mod once;
 pub mod runtime;

@@ -2,20 +2,22 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
+    path::Path,
     process::ExitCode,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use clap::{CommandFactory as _, Parser as _};
-use walrus_admin::Endpoint;
+use walrus_admin::context::Config;
 use walrus_tui::{
-    app::{App, Effect, Place, command},
-    args::{Args, ColorsArg, Command, Output},
-    once::{self, svg},
-    runtime::{self, From},
+    app::{App, Effect},
+    args::{Args, Command, Output, Replay},
+    begin,
+    once::{self, cast, svg},
+    runtime::{self, Recording, Settings},
     screen::Screen,
-    source::simulated::{Simulated, Size},
-    ui::theme::{Colors, Theme},
+    source::{self, Source, live, record::file::Writer},
 };
 
 /// How long `--once` waits for an answer.
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
         Some(Command::Man { dir }) => man(dir.as_deref()),
+        Some(Command::Keys) => keys(&args),
+        Some(Command::Replay(replay)) => play(&args, replay),
         None => show(&args),
     };
     match done {
@@ -45,97 +49,129 @@ fn failed(why: impl std::fmt::Display) -> Failed {
     (1, why.to_string())
 }
 
+fn wrong(why: impl std::fmt::Display) -> Failed {
+    (USAGE, why.to_string())
+}
+
 fn show(args: &Args) -> Result<(), Failed> {
-    let mut app = App::new(theme(args));
-    match (&args.partition, &args.group) {
-        (Some(given), _) => {
-            let name = command::partition(given);
-            let name = name.ok_or_else(|| (USAGE, format!("{given:?} is no TOPIC/PARTITION")))?;
-            app.places = vec![Place::Screen(Screen::Topics), Place::Partition(name)];
+    let view = &args.view;
+    let config = begin::config(view).map_err(wrong)?;
+    let mut app = begin::app(view, &config).map_err(wrong)?;
+    if let Some(path) = &view.cast {
+        if !args.demo {
+            return Err(wrong(
+                "--cast is of --demo or of a recording: what is live has no clock of ours",
+            ));
         }
-        (None, Some(group)) => {
-            app.places = vec![Place::Screen(Screen::Groups), Place::Group(group.clone())];
-        }
-        (None, None) => app.places = vec![Place::Screen(args.screen)],
+        let mut simulated = begin::simulated(args).map_err(wrong)?;
+        let frames = cast::demo(&mut app, &mut simulated, args.lasts);
+        return write_cast(path, view.size, frames);
     }
-    if let Some(why) = args.screen.absent().filter(|_| args.once) {
-        return Err((USAGE, format!("there is no {} to write: {why}", args.screen.title())));
+    if let Some(why) = view.screen.absent().filter(|_| view.once) {
+        return Err(wrong(format!("there is no {} to write: {why}", view.screen.title())));
     }
-    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if args.once && !args.demo && args.screen == Screen::Events {
-        let why = "changes are what a console sees while it runs: there are none to write at once";
-        return Err((USAGE, why.to_owned()));
+    if view.once && !args.demo && view.screen == Screen::Events {
+        return Err(wrong(
+            "changes are what a console sees while it runs: there are none to write at once",
+        ));
     }
-    if !args.once && !is_terminal {
-        let why = "this is no terminal: walrus-tui --once writes one screen to anything";
-        return Err((USAGE, why.to_owned()));
+    if !view.once {
+        terminal()?;
     }
-    if args.once && args.demo {
-        let mut simulated = simulated(args)?;
+    if view.once && args.demo {
+        let mut simulated = begin::simulated(args).map_err(wrong)?;
         once::play(&mut app, &mut simulated, once::DEMO_SECONDS).map_err(failed)?;
         return write_once(args, app);
     }
     let began = Instant::now();
-    let running = runtime::start(source(args)?, began).map_err(failed)?;
-    if let Effect::Ask(wish) = app.ask() {
-        drop(running.wanted.send_replace(wish));
-    }
-    if args.once {
+    let source: Box<dyn Source> = if args.demo {
+        Box::new(begin::simulated(args).map_err(wrong)?)
+    } else {
+        let chosen = begin::chosen(args, &config).map_err(wrong)?;
+        begin::send(&mut app, &chosen, &config);
+        Box::new(live::Cluster(chosen.context.endpoints))
+    };
+    let file = args.record.as_deref().map(recording).transpose()?;
+    let running = runtime::start(source, began).map_err(failed)?;
+    if view.once {
+        if let Effect::Ask(wish) = app.ask() {
+            drop(running.wanted.send_replace(wish));
+        }
         once::fill(&mut app, &running.told, PATIENCE).map_err(failed)?;
         return write_once(args, app);
     }
+    let recording = Recording { in_memory: true, file };
+    run(args, app, running, Settings { began, recording, config })
+}
+
+fn recording(path: &Path) -> Result<Arc<Mutex<Writer<std::fs::File>>>, Failed> {
+    let file = Writer::create(path);
+    let file = file.map_err(|why| failed(format!("cannot record to {}: {why}", path.display())))?;
+    Ok(Arc::new(Mutex::new(file)))
+}
+
+fn terminal() -> Result<(), Failed> {
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    Err(wrong("this is no terminal: walrus-tui --once writes one screen to anything"))
+}
+
+fn run(args: &Args, app: App, running: runtime::Running, settings: Settings) -> Result<(), Failed> {
     signals()?;
     let drawn = || assert!(!args.test_panic, "as asked for");
-    runtime::run(app, running, began, drawn).map_err(failed)
+    runtime::run(app, running, settings, drawn).map_err(failed)
 }
 
-fn simulated(args: &Args) -> Result<Simulated, Failed> {
-    let count = |given: u32| usize::try_from(given).map_err(failed);
-    let size = Size { nodes: count(args.nodes)?, partitions: count(args.partitions)? };
-    Ok(Simulated::new(args.seed, size))
+/// Plays a recording.
+fn play(args: &Args, replay: &Replay) -> Result<(), Failed> {
+    let view = &args.view;
+    let config = begin::config(view).map_err(wrong)?;
+    let mut app = begin::app(view, &config).map_err(wrong)?;
+    app.replay(replay.speed);
+    let mut recording = source::replay::Replay::open(&replay.file).map_err(failed)?;
+    if let Some(path) = &view.cast {
+        let frames = cast::replay(&mut app, &mut recording);
+        return write_cast(path, view.size, frames);
+    }
+    if view.once {
+        once::at(&mut app, &mut recording, replay.at.as_deref()).map_err(failed)?;
+        return write_once(args, app);
+    }
+    terminal()?;
+    let began = Instant::now();
+    let running = runtime::start(Box::new(recording), began).map_err(failed)?;
+    let settings = Settings { began, recording: Recording::default(), config: Config::default() };
+    run(args, app, running, settings)
 }
 
-fn source(args: &Args) -> Result<From, Failed> {
-    if args.demo {
-        return Ok(From::Demo(Box::new(simulated(args)?)));
-    }
-    let mut endpoints = args.endpoint.clone();
-    if endpoints.is_empty() {
-        let local: Endpoint = "127.0.0.1:7071".parse().map_err(failed)?;
-        endpoints.push(local);
-    }
-    Ok(From::Cluster(endpoints))
+fn keys(args: &Args) -> Result<(), Failed> {
+    let config = begin::config(&args.view).map_err(wrong)?;
+    let table = begin::keys(&config).map_err(wrong)?.markdown();
+    std::io::stdout().write_all(table.as_bytes()).map_err(failed)
+}
+
+fn write_cast(
+    path: &Path,
+    size: (u16, u16),
+    mut frames: impl FnMut(&mut cast::Cast) -> Result<(), String>,
+) -> Result<(), Failed> {
+    let mut cast = cast::Cast::new(size).map_err(failed)?;
+    frames(&mut cast).map_err(failed)?;
+    std::fs::write(path, cast.written()).map_err(|why| failed(format!("{}: {why}", path.display())))
 }
 
 fn write_once(args: &Args, mut app: App) -> Result<(), Failed> {
-    let written = match args.output {
-        Output::Text => once::text(&once::picture(&mut app, args.size)),
+    let size = args.view.size;
+    let written = match args.view.output {
+        Output::Text => once::text(&once::picture(&mut app, size)),
         Output::Json => {
             let json = serde_json::to_string_pretty(&once::json(&app)).map_err(failed)?;
             format!("{json}\n")
         }
-        Output::Svg => svg::svg(&once::picture(&mut app, args.size)),
+        Output::Svg => svg::svg(&once::picture(&mut app, size)),
     };
     std::io::stdout().write_all(written.as_bytes()).map_err(failed)
-}
-
-fn theme(args: &Args) -> Theme {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let is_dumb = set("TERM").is_none_or(|term| term == "dumb");
-    let colors = match args.colors {
-        ColorsArg::None => Colors::None,
-        ColorsArg::Sixteen => Colors::Sixteen,
-        ColorsArg::True => Colors::True,
-        ColorsArg::Auto if args.once && args.output == Output::Svg => Colors::True,
-        ColorsArg::Auto if set("NO_COLOR").is_some() || is_dumb => Colors::None,
-        ColorsArg::Auto => match set("COLORTERM").as_deref() {
-            Some("truecolor" | "24bit") => Colors::True,
-            _ => Colors::Sixteen,
-        },
-    };
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
-    let is_utf8 = locale.to_lowercase().replace('-', "").contains("utf8");
-    Theme { colors, ascii: args.ascii || !(is_utf8 || args.once) }
 }
 
 /// Signals that end a program give the terminal back first.

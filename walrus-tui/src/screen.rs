@@ -55,7 +55,7 @@ impl Screen {
     #[must_use]
     pub const fn absent(self) -> Option<&'static str> {
         match self {
-            Self::Playbooks => Some("nothing here runs playbooks yet"),
+            Self::Playbooks => Some("no playbook runs, and nothing here runs one yet"),
             Self::Operations => Some("nodes keep no list of operations yet"),
             Self::Overview
             | Self::Nodes

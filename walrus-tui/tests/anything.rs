@@ -3,17 +3,21 @@
 
 use std::sync::Arc;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use proptest::prelude::*;
 use walrus_admin::snapshot::Snapshot;
 use walrus_tui::{
-    app::{App, Effect, Message, Typing},
+    app::{
+        App, Effect, Message, Typing,
+        past::{Pace, Past},
+    },
     once,
     source::{
         Told,
+        record::{Recorder, tape::Ended},
         simulated::{Simulated, Size},
     },
-    ui::theme::Theme,
+    ui::{frame, paint::Canvas, theme::Theme},
 };
 use walrus_types::{Offset, TimestampMs, UptimeMs};
 
@@ -24,6 +28,8 @@ enum Event {
     Second,
     Lost,
     Other(Box<Snapshot>),
+    Mouse(MouseEventKind, u16, u16),
+    Later(u16),
     Draw(u16, u16),
 }
 
@@ -31,7 +37,10 @@ fn keys() -> impl Strategy<Value = Event> {
     let code = prop_oneof![
         any::<char>().prop_map(KeyCode::Char),
         prop::sample::select(
-            "1234567890DK/sS?qjkgGr: ".chars().map(KeyCode::Char).collect::<Vec<_>>()
+            "1234567890DK/sS?qjkgGr: [[[]]{}<>tLmcwT"
+                .chars()
+                .map(KeyCode::Char)
+                .collect::<Vec<_>>()
         ),
         prop::sample::select(vec![
             KeyCode::Enter,
@@ -55,8 +64,24 @@ fn events() -> impl Strategy<Value = Event> {
         3 => Just(Event::Second),
         1 => Just(Event::Lost),
         1 => other,
+        1 => mouse(),
+        1 => (0_u16..60_000).prop_map(Event::Later),
         3 => (0_u16..220, 0_u16..70).prop_map(|(columns, rows)| Event::Draw(columns, rows)),
     ]
+}
+
+fn mouse() -> impl Strategy<Value = Event> {
+    let kind = prop::sample::select(vec![
+        MouseEventKind::Down(MouseButton::Left),
+        MouseEventKind::ScrollDown,
+        MouseEventKind::ScrollUp,
+        MouseEventKind::Moved,
+    ]);
+    (kind, any::<u16>(), any::<u16>(), 0_u16..200, 0_u16..60, any::<bool>()).prop_map(
+        |(kind, x, y, near_x, near_y, is_near)| {
+            if is_near { Event::Mouse(kind, near_x, near_y) } else { Event::Mouse(kind, x, y) }
+        },
+    )
 }
 
 /// A snapshot that no node of ours would send.
@@ -102,64 +127,118 @@ fn odd_chain(mut told: Told) -> Told {
     told
 }
 
-fn play(events: Vec<Event>, theme: Theme) {
-    let mut simulated = Simulated::new(3, Size::default());
-    let mut app = App::new(theme);
-    let mut now = UptimeMs(0);
-    let mut is_odd = false;
-    for event in events {
-        now = UptimeMs(now.0 + 40);
-        let message = match event {
-            Event::Key(code, control) => {
-                let modifiers = if control { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
-                Message::Key(KeyEvent::new(code, modifiers))
-            }
-            Event::Paste(text) => Message::Paste(text),
-            Event::Second => {
-                simulated.step();
-                Message::Told(Told::Snapshot(simulated.shared()))
-            }
-            Event::Lost => Message::Told(Told::Lost {
-                why: "gone\u{1b}[2J".into(),
-                next_at: UptimeMs(now.0 + 900),
-            }),
-            Event::Other(snapshot) => {
-                is_odd = true;
-                Message::Told(Told::Snapshot(Arc::new(*snapshot)))
-            }
-            Event::Draw(columns, rows) => {
-                let picture = once::picture(&mut app, (columns, rows));
-                assert_eq!((picture.area.width, picture.area.height), (columns, rows));
-                let signs = once::text(&picture);
-                assert!(!signs.chars().any(|c| c.is_control() && c != '\n'), "{signs:?}");
-                continue;
-            }
+/// A console, and what it is told.
+struct Played {
+    app: App,
+    simulated: Simulated,
+    recorder: Recorder,
+    now: UptimeMs,
+    is_odd: bool,
+}
+
+impl Played {
+    fn new(theme: Theme, is_replay: bool) -> Self {
+        let mut app = App::new(theme);
+        if is_replay {
+            app.replay("4".parse().expect("a speed"));
+        }
+        let simulated = Simulated::new(3, Size::default());
+        let (recorder, now) = (Recorder::default(), UptimeMs(0));
+        Self { app, simulated, recorder, now, is_odd: false }
+    }
+
+    fn told(&mut self, told: Told) {
+        if let Ok(record) = self.recorder.take(&told, self.now) {
+            drop(self.app.update(Message::Told(Told::Kept(record)), self.now));
+        }
+        if !self.app.is_replay() {
+            drop(self.app.update(Message::Told(told), self.now));
+        }
+    }
+
+    fn draw(&mut self, columns: u16, rows: u16) {
+        let picture = once::picture(&mut self.app, (columns, rows));
+        assert_eq!((picture.area.width, picture.area.height), (columns, rows));
+        let signs = once::text(&picture);
+        assert!(!signs.chars().any(|c| c.is_control() && c != '\n'), "{signs:?}");
+        let mut buffer = picture;
+        let area = buffer.area;
+        let mut canvas = Canvas::new(&mut buffer, area, self.app.theme);
+        frame::draw(&self.app, &mut canvas);
+        self.app.hits = canvas.hits();
+    }
+
+    fn key(&mut self, code: KeyCode, control: bool) {
+        let modifiers = if control { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
+        let may_quit = match (&self.app.typing, code) {
+            (_, KeyCode::Char('c')) => control,
+            (Some(Typing::Command(text)), KeyCode::Enter) => matches!(text.trim(), "q" | "quit"),
+            _ => false,
         };
-        let is_quit = matches!(
-            message,
-            Message::Key(KeyEvent {
-                code: KeyCode::Char('c'),
-                modifiers: KeyModifiers::CONTROL,
-                ..
-            })
-        );
-        let says_quit = matches!(
-            (&app.typing, &message),
-            (Some(Typing::Command(text)), Message::Key(KeyEvent { code: KeyCode::Enter, .. }))
-                if matches!(text.trim(), "q" | "quit")
-        );
-        for effect in app.update(message, now) {
+        self.happens(Message::Key(KeyEvent::new(code, modifiers)), may_quit);
+    }
+
+    fn happens(&mut self, message: Message, may_quit: bool) {
+        for effect in self.app.update(message, self.now) {
             match effect {
-                Effect::Quit => assert!(is_quit || says_quit, "ended by another key"),
+                Effect::Quit => assert!(may_quit, "ended by another key"),
                 Effect::Ask(wish) => {
                     if let Some(also) = &wish.also {
-                        let told = simulated.tell(also);
-                        let told = if is_odd { odd_chain(told) } else { told };
-                        app.update(Message::Told(told), now);
+                        let told = self.simulated.tell(also);
+                        self.told(if self.is_odd { odd_chain(told) } else { told });
                     }
                 }
+                Effect::Copy(_) | Effect::Write(_) | Effect::Mouse(_) => {}
+                Effect::Switch(name) => panic!("there is no context {name}"),
             }
         }
+    }
+
+    /// What is shown is never of a time to come, and nothing may be changed in what was.
+    fn check(&self) {
+        assert!(self.app.is_replay() || self.app.now <= self.now, "{:?}", self.app.now);
+        assert!(self.app.past.is_none() || self.app.permit().is_err());
+        if let Some(Past { pace: Pace::Plays { since, .. }, .. }) = self.app.past {
+            assert!(since <= self.now);
+        }
+    }
+}
+
+fn play(events: Vec<Event>, theme: Theme, is_replay: bool) {
+    let mut played = Played::new(theme, is_replay);
+    for event in events {
+        played.now = UptimeMs(played.now.0 + 40);
+        match event {
+            Event::Key(code, control) => played.key(code, control),
+            Event::Paste(text) => played.happens(Message::Paste(text), false),
+            Event::Second => {
+                played.simulated.step();
+                played.told(Told::Snapshot(played.simulated.shared()));
+            }
+            Event::Lost => {
+                let next_at = UptimeMs(played.now.0 + 900);
+                played.told(Told::Lost { why: "gone\u{1b}[2J".into(), next_at });
+            }
+            Event::Other(snapshot) => {
+                played.is_odd = true;
+                played.told(Told::Snapshot(Arc::new(*snapshot)));
+            }
+            Event::Mouse(kind, column, row) => {
+                let modifiers = KeyModifiers::NONE;
+                let event = MouseEvent { kind, column, row, modifiers };
+                played.happens(Message::Mouse(event), false);
+            }
+            Event::Later(ms) => {
+                played.now = UptimeMs(played.now.0 + u64::from(ms));
+                played.happens(Message::Tick, false);
+            }
+            Event::Draw(columns, rows) => played.draw(columns, rows),
+        }
+        played.check();
+    }
+    if is_replay {
+        played.happens(Message::Told(Told::Ended(Ended::Short("cut\u{7}".into()))), false);
+        played.draw(120, 40);
     }
 }
 
@@ -170,7 +249,8 @@ proptest! {
     fn whatever_happens_there_is_a_whole_picture(
         events in prop::collection::vec(events(), 1..60),
         ascii in any::<bool>(),
+        is_replay in any::<bool>(),
     ) {
-        play(events, Theme { ascii, ..Theme::default() });
+        play(events, Theme { ascii, ..Theme::default() }, is_replay);
     }
 }

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use walrus_tui::{
-    app::{App, Effect, Message, Place},
+    app::{App, Effect, Message, Place, Sent, guard::Guard},
     model::PartitionName,
     once,
     screen::Screen,
     source::{
         Told,
+        record::Recorder,
         simulated::{Simulated, Size},
     },
     ui::theme::{Colors, Theme},
@@ -24,10 +25,14 @@ fn console(seconds: u64, theme: Theme) -> (App, Simulated, UptimeMs) {
     let mut simulated = Simulated::new(7, Size::default());
     let mut app = App::new(theme);
     let mut now = UptimeMs(0);
+    let mut recorder = Recorder::default();
     for _ in 0..seconds {
         simulated.step();
         now = UptimeMs(now.0 + 1_000);
-        app.update(Message::Told(Told::Snapshot(simulated.shared())), now);
+        let told = Told::Snapshot(simulated.shared());
+        let record = recorder.take(&told, now).expect("it is small");
+        app.update(Message::Told(told), now);
+        app.update(Message::Told(Told::Kept(record)), now);
     }
     (app, simulated, now)
 }
@@ -112,6 +117,54 @@ fn every_other_screen_is_as_it_was() {
         press(&mut app, &simulated, keys);
         compare(name, &mut app);
     }
+}
+
+#[test]
+fn what_was_is_shown_on_a_line_of_time_that_says_where_something_happened() {
+    let (mut app, simulated, _) = console(200, Theme::default());
+    press(&mut app, &simulated, " ");
+    compare("frozen", &mut app);
+    press(&mut app, &simulated, "4t-90s\n{");
+    compare("stepped-back", &mut app);
+    press(&mut app, &simulated, "t99");
+    compare("time", &mut app);
+    press(&mut app, &simulated, "\n");
+    compare("no-time", &mut app);
+    let mut app = App::new(Theme { ascii: true, ..Theme::default() });
+    app.replay("4".parse().unwrap());
+    compare("replay-reading", &mut app);
+    let (_, mut simulated, _) = console(0, Theme::default());
+    let mut recorder = Recorder::default();
+    for second in 0..120 {
+        simulated.step();
+        let told = Told::Snapshot(simulated.shared());
+        let record = recorder.take(&told, UptimeMs(second * 1_000)).unwrap();
+        app.update(Message::Told(Told::Kept(record)), UptimeMs(500));
+    }
+    app.update(Message::Tick, UptimeMs(20_500));
+    compare("replay-ascii", &mut app);
+}
+
+#[test]
+fn a_cluster_in_production_says_so_and_is_locked() {
+    let (mut app, simulated, now) = console(60, Theme::default());
+    app.sent = Sent {
+        context: Some("prod-eu".to_owned()),
+        is_production: true,
+        colour: Some("red".parse().unwrap()),
+    };
+    app.guard = Guard::new(true);
+    compare("production", &mut app);
+    press(&mut app, &simulated, ":rw\n");
+    app.update(Message::Tick, UptimeMs(now.0 + 61_000));
+    compare("production-unlocked", &mut app);
+}
+
+#[test]
+fn a_mouse_that_is_taken_is_in_the_footer() {
+    let (mut app, simulated, _) = console(60, Theme::default());
+    press(&mut app, &simulated, "2m");
+    compare("mouse", &mut app);
 }
 
 #[test]

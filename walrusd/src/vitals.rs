@@ -10,7 +10,9 @@ use bytes::Bytes;
 use futures::{FutureExt as _, future::join_all};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use walrus_admin::snapshot::{DiskVitals, LeaseView, RaftView, StoreVitals, Vitals, WalVitals};
+use walrus_admin::snapshot::{
+    BUSIEST_MAX, Busy, DiskVitals, LeaseView, RaftView, StoreVitals, Vitals, WalVitals,
+};
 use walrus_storage::{store::StoreStats, wal::WalStats};
 use walrus_types::{Epoch, NodeId, Offset, TimestampMs, TopicPartition, UptimeMs};
 
@@ -195,7 +197,33 @@ pub fn of_self(broker: &Broker) -> Vitals {
         disk: facts::space(broker).map(disk),
         resident_bytes,
         cpu_ms: cpu_seconds.map(milliseconds),
+        busiest: busiest(broker, now),
     }
+}
+
+/// What is written to the partitions that this node leads, as their open segments tell.
+fn busiest(broker: &Broker, now: UptimeMs) -> Vec<Busy> {
+    let all = broker.partitions().all();
+    let written = all.iter().filter_map(|led| {
+        let (epoch, facts) = led.with_leader(|leader| (leader.epoch(), leader.facts()));
+        let since_ms = now.since(facts.first_append?);
+        let busy = Busy {
+            topic: String::new(),
+            partition: led.id().partition,
+            epoch,
+            bytes: facts.bytes,
+            since_ms,
+        };
+        Some((busy.per_second(), led.id().topic, busy))
+    });
+    let mut written: Vec<_> = written.collect();
+    written.sort_by(|(one, ..), (other, ..)| other.total_cmp(one));
+    written.truncate(BUSIEST_MAX);
+    let metadata = broker.metadata();
+    let named = written.into_iter().filter_map(|(_, topic, busy)| {
+        Some(Busy { topic: metadata.topic(topic)?.name.to_string(), ..busy })
+    });
+    named.collect()
 }
 
 fn wal(stats: &StoreStats, hot_tail_max_bytes: u64) -> WalVitals {
@@ -294,6 +322,7 @@ mod tests {
             disk: None,
             resident_bytes: None,
             cpu_ms: None,
+            busiest: Vec::new(),
         }
     }
 }

@@ -132,6 +132,36 @@ pub struct Vitals {
     /// Time that it has computed, of all threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_ms: Option<u64>,
+    /// The partitions that it leads to whose open segments most was written in each second since
+    /// they were opened, that first; [`BUSIEST_MAX`] at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub busiest: Vec<Busy>,
+}
+
+/// Partitions that a node tells of.
+pub const BUSIEST_MAX: usize = 32;
+
+/// How much was written to a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Busy {
+    /// Its topic.
+    pub topic: String,
+    /// Which one of it.
+    pub partition: PartitionIndex,
+    /// The open segment's epoch.
+    pub epoch: Epoch,
+    /// Bytes of batches in the open segment.
+    pub bytes: u64,
+    /// How long ago the first of them came.
+    pub since_ms: u64,
+}
+
+impl Busy {
+    /// Bytes that came in each second, since the first.
+    #[must_use]
+    pub fn per_second(&self) -> f64 {
+        self.bytes as f64 * 1_000.0 / self.since_ms.max(1_000) as f64
+    }
 }
 
 impl Kind for Vitals {

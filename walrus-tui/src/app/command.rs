@@ -18,19 +18,35 @@ pub enum Goal {
     Topic(String),
     /// A group.
     Group(String),
+    /// The cluster of another context.
+    Context(String),
+    /// Leave to change something.
+    Unlock,
+    /// No leave any more.
+    Shut,
     /// Out.
     Quit,
 }
+
+/// What stands before the name of a context.
+const CONTEXT: &str = "context ";
 
 /// Names that are offered at most.
 const OFFERED_MAX: usize = 200;
 
 /// Where a command leads, if it leads anywhere.
 #[must_use]
-pub fn goal(model: &Model, typed: &str) -> Option<Goal> {
+pub fn goal(model: &Model, contexts: &[String], typed: &str) -> Option<Goal> {
     let typed = typed.trim();
-    if matches!(typed, "q" | "quit") {
-        return Some(Goal::Quit);
+    match typed {
+        "q" | "quit" => return Some(Goal::Quit),
+        "rw" => return Some(Goal::Unlock),
+        "ro" => return Some(Goal::Shut),
+        _ => {}
+    }
+    if let Some(name) = typed.strip_prefix(CONTEXT).map(str::trim) {
+        let known = contexts.iter().find(|context| *context == name);
+        return known.map(|name| Goal::Context(name.clone()));
     }
     if let Ok(screen) = Screen::from_str(typed, true) {
         return Some(Goal::Screen(screen));
@@ -58,14 +74,15 @@ pub fn partition(given: &str) -> Option<PartitionName> {
 
 /// What may be meant by what was typed so far: names that begin with it.
 #[must_use]
-pub fn offers(model: &Model, typed: &str) -> Vec<String> {
+pub fn offers(model: &Model, contexts: &[String], typed: &str) -> Vec<String> {
     let screens = Screen::value_variants()
         .iter()
         .filter_map(|screen| Some(screen.to_possible_value()?.get_name().to_owned()));
     let topics = model.seen().map(|snapshot| snapshot.topics.as_slice()).unwrap_or_default();
     let groups = model.group_list().map(|list| list.items.as_slice()).unwrap_or_default();
     let names = screens
-        .chain(["quit".to_owned()])
+        .chain(["quit", "ro", "rw"].map(str::to_owned))
+        .chain(contexts.iter().map(|name| format!("{CONTEXT}{name}")))
         .chain(topics.iter().map(|topic| topic.topic.clone()))
         .chain(groups.iter().map(|group| group.group.clone()));
     names.filter(|name| name.starts_with(typed)).take(OFFERED_MAX).collect()
@@ -107,8 +124,12 @@ mod tests {
             ("orders/3", Some(Goal::Partition(orders))),
             ("orders/99", None),
             ("", None),
+            ("rw", Some(Goal::Unlock)),
+            ("ro", Some(Goal::Shut)),
+            ("context prod", Some(Goal::Context("prod".into()))),
+            ("context test", None),
         ] {
-            assert_eq!(goal(&model, typed), expected, "{typed:?}");
+            assert_eq!(goal(&model, &["prod".to_owned()], typed), expected, "{typed:?}");
         }
     }
 

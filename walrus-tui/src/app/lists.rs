@@ -60,6 +60,27 @@ impl Listing {
             Self::Changes => &["time"],
         }
     }
+
+    /// Which of [`Listing::orders`] a column is of, by its title.
+    #[must_use]
+    pub fn order_of(self, title: &str) -> Option<usize> {
+        let order = match (self, title) {
+            (Self::Partitions, "TOPIC/P") => "name",
+            (Self::Partitions, "LEADER") => "leader",
+            (Self::Partitions, "SEGMENTS") => "segments",
+            (Self::Partitions, "SEALED") => "bytes",
+            (Self::Nodes, "ID") => "number",
+            (Self::Nodes, "LEASES") => "leases",
+            (Self::Nodes, "IN/s") => "bytes in",
+            (Self::Nodes, "CPU") => "cores",
+            (Self::Groups, "GROUP") => "name",
+            (Self::Groups, "RECORDS") => "records behind",
+            (Self::Groups, "TIME") => "time behind",
+            (Self::Groups, "RISK") => "risk",
+            _ => return None,
+        };
+        self.orders().iter().position(|other| *other == order)
+    }
 }
 
 /// What a row is of. The chosen row stays chosen wherever it stands in the next list.

@@ -4,29 +4,47 @@
 //! carries out what it asks for ([`crate::runtime`]).
 
 pub mod command;
+pub mod guard;
 pub mod lists;
+mod mouse;
+pub mod past;
+mod places;
+mod player;
+mod typing;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::path::PathBuf;
+
+use crossterm::event::{KeyEvent, MouseEvent};
+use walrus_admin::context::{Chosen, Colour};
 use walrus_types::{TimestampMs, UptimeMs};
 
 use self::{
-    command::Goal,
-    lists::{Listed, Listing, Lists, RowOf},
+    guard::{Guard, Permit, Refused, Shown},
+    lists::{Listed, Lists},
+    past::Past,
 };
+pub use self::{places::Place, typing::Typing};
 use crate::{
-    model::{Model, PartitionName, Seen},
+    model::Model,
     screen::Screen,
-    source::{Also, Told, Wanted},
+    source::{
+        Told, Wanted,
+        record::{
+            Record, Tape,
+            tape::{Ended, Way},
+        },
+    },
     ui::{
-        keymap::{self, Action},
+        hits::Hits,
+        keymap::{Action, Keymap},
         theme::Theme,
     },
 };
 
-/// The longest text that is typed.
-const TYPED_MAX: usize = 60;
 /// Rows that a page key goes.
 const PAGE: usize = 10;
+/// How long the console says something before the keys are shown again.
+const TOLD_MS: u64 = 5_000;
 
 /// What happens.
 #[derive(Debug, Clone)]
@@ -41,6 +59,10 @@ pub enum Message {
     Tick,
     /// The source has something.
     Told(Told),
+    /// The mouse did something.
+    Mouse(MouseEvent),
+    /// What became of something that was asked for.
+    Said(String),
 }
 
 /// What is to be done.
@@ -50,58 +72,52 @@ pub enum Effect {
     Ask(Wanted),
     /// End the console.
     Quit,
+    /// Copy a text to where the terminal keeps such.
+    Copy(String),
+    /// Write what is shown to a file.
+    Write(PathBuf),
+    /// Take the mouse, or let it go.
+    Mouse(bool),
+    /// Show the cluster of another context.
+    Switch(String),
 }
 
-/// What is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// A screen of the whole cluster.
-    Screen(Screen),
-    /// One partition's chain.
-    Partition(PartitionName),
-    /// One group.
-    Group(String),
+/// What is shown above everything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlay {
+    /// What keys do.
+    Help,
 }
 
-impl Place {
-    /// As it is called at the top.
+/// Which cluster the console was sent to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The context's name, where it has one.
+    pub context: Option<String>,
+    /// Whether a mistake there would be one in earnest.
+    pub is_production: bool,
+    /// What its header looks like.
+    pub colour: Option<Colour>,
+}
+
+impl Sent {
+    /// To the cluster that was chosen.
     #[must_use]
-    pub fn title(&self) -> String {
-        match self {
-            Self::Screen(screen) => screen.title().to_owned(),
-            Self::Partition(name) => name.to_string(),
-            Self::Group(name) => name.clone(),
+    pub fn to(chosen: &Chosen) -> Self {
+        Self {
+            context: chosen.name.clone(),
+            is_production: chosen.context.production,
+            colour: chosen.context.colour,
         }
     }
 }
-
-/// A picture that is held.
-#[derive(Debug, Clone)]
-pub struct Frozen {
-    /// Since when.
-    pub since: UptimeMs,
-    /// News that wait.
-    pub waiting: Vec<Told>,
-}
-
-/// What is being typed at the bottom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Typing {
-    /// The filter of the present list.
-    Filter,
-    /// A command, as far as it is there.
-    Command(String),
-}
-
-/// News that wait while the picture is held; the oldest go.
-const WAITING_MAX: usize = 600;
 
 /// The console.
 #[derive(Debug)]
 pub struct App {
     /// What is known.
     pub model: Model,
-    /// The console's own time.
+    /// The console's own time at what is shown: now, unless that is the past.
     pub now: UptimeMs,
     /// How it looks.
     pub theme: Theme,
@@ -113,10 +129,29 @@ pub struct App {
     pub link: usize,
     /// What is being typed.
     pub typing: Option<Typing>,
-    /// The help is shown.
-    pub helps: bool,
-    /// The picture is held.
-    pub frozen: Option<Frozen>,
+    /// What is shown above everything else.
+    pub overlay: Option<Overlay>,
+    /// What keys do.
+    pub keys: Keymap,
+    /// What was told, to go back to.
+    pub tape: Tape,
+    /// What is shown, if that is not what is now.
+    pub past: Option<Past>,
+    /// Which cluster this is.
+    pub sent: Sent,
+    /// Other contexts, by their names.
+    pub contexts: Vec<String>,
+    /// Whether changes are let through.
+    pub guard: Guard,
+    /// Whether the mouse is taken.
+    pub mouse: bool,
+    /// What is where in the picture, for the mouse.
+    pub hits: Hits,
+    /// What the console says, and since when.
+    said: Option<(String, UptimeMs)>,
+    /// The row that was clicked last, and when.
+    click: Option<(usize, UptimeMs)>,
+    clock: UptimeMs,
     refreshes: u64,
 }
 
@@ -132,69 +167,118 @@ impl App {
             lists: Lists::default(),
             link: 0,
             typing: None,
-            helps: false,
-            frozen: None,
+            overlay: None,
+            keys: Keymap::default(),
+            tape: Tape::ring(),
+            past: None,
+            sent: Sent::default(),
+            contexts: Vec::new(),
+            guard: Guard::new(false),
+            mouse: false,
+            hits: Hits::default(),
+            said: None,
+            click: None,
+            clock: UptimeMs(0),
             refreshes: 0,
         }
-    }
-
-    /// The present screen.
-    ///
-    /// # Panics
-    /// Never: the way always has one.
-    #[must_use]
-    pub fn place(&self) -> &Place {
-        self.places.last().expect("the way has a first screen")
     }
 
     /// The time that is shown: that of the cluster, as far as it is known.
     #[must_use]
     pub fn wall(&self) -> Option<TimestampMs> {
-        let (snapshot, at) = self.model.newest.as_ref()?;
-        let ago = i64::try_from(self.now.since(*at)).unwrap_or(0);
-        Some(TimestampMs(snapshot.at_ms.0.saturating_add(ago)))
+        wall(&self.model, self.now)
     }
 
-    /// Something happened at `now`. Answers what is to be done; whatever happened, a new picture
+    /// The cluster's time now, whatever is shown; a recording has none.
+    #[must_use]
+    pub fn wall_now(&self) -> Option<TimestampMs> {
+        match &self.past {
+            None => self.wall(),
+            Some(past) => wall(past.live.as_ref()?, self.clock),
+        }
+    }
+
+    /// Something happened at `clock`. Answers what is to be done; whatever happened, a new picture
     /// is due unless it was a [`Message::Tick`] that changed none.
-    pub fn update(&mut self, message: Message, now: UptimeMs) -> Vec<Effect> {
-        self.now = now;
+    pub fn update(&mut self, message: Message, clock: UptimeMs) -> Vec<Effect> {
+        self.clock = clock;
+        match self.past {
+            Some(_) => self.play(),
+            None => self.now = clock,
+        }
         match message {
             Message::Key(key) => return self.key(&key),
+            Message::Mouse(event) => return self.moused(event),
             Message::Paste(text) if self.typing.is_some() => self.typed(&text),
             Message::Paste(_) | Message::Resized | Message::Tick => {}
             Message::Told(told) => self.told(told),
+            Message::Said(what) => self.tell(what),
         }
         Vec::new()
     }
 
     fn told(&mut self, told: Told) {
-        if let Some(frozen) = &mut self.frozen {
-            if frozen.waiting.len() == WAITING_MAX {
-                frozen.waiting.remove(0);
-            }
-            frozen.waiting.push(told);
-            return;
-        }
-        let now = self.now;
         match told {
-            Told::Snapshot(snapshot) => self.model.snapshot(snapshot, now),
-            // What is looked at no more is of no use.
-            Told::Chain { name, chain } if self.shows(&Also::Chain(name.clone())) => {
-                Seen::take(&mut self.model.chain, name, chain, now);
-            }
-            Told::Group { name, group } if self.shows(&Also::Group(name.clone())) => {
-                Seen::take(&mut self.model.group, name, group, now);
-            }
-            Told::Groups(groups) => Seen::take(&mut self.model.groups, (), groups, now),
-            Told::Chain { .. } | Told::Group { .. } => {}
-            Told::Lost { why, next_at } => self.model.lost(why, next_at),
+            Told::Kept(record) => return self.kept(record),
+            Told::Ended(how) if self.is_replay() => return self.tape.end(how),
+            Told::Ended(Ended::Short(why)) => return self.tell(why),
+            Told::Ended(Ended::Whole) => return,
+            _ => {}
         }
-        self.relist();
+        let also = self.also();
+        match &mut self.past {
+            None => {
+                self.model.hear(told, self.clock, also.as_ref());
+                self.relist();
+            }
+            Some(past) => {
+                past.arrived += u64::from(matches!(told, Told::Snapshot(_)));
+                if let Some(live) = &mut past.live {
+                    live.hear(told, self.clock, also.as_ref());
+                }
+            }
+        }
     }
 
-    fn shows(&self, what: &Also) -> bool {
-        self.also().as_ref() == Some(what)
+    /// The console says something for a while.
+    pub fn tell(&mut self, what: String) {
+        self.said = Some((what, self.clock));
+    }
+
+    /// What the console says now, if anything.
+    #[must_use]
+    pub fn says(&self) -> Option<&str> {
+        let (what, since) = self.said.as_ref()?;
+        (self.clock.since(*since) < TOLD_MS).then_some(what)
+    }
+
+    /// The console's own time, whatever is shown.
+    #[must_use]
+    pub const fn clock(&self) -> UptimeMs {
+        self.clock
+    }
+
+    /// Leave to change the cluster once, which only the guard gives.
+    ///
+    /// # Errors
+    /// Why it may not be.
+    pub fn permit(&self) -> Result<Permit, Refused> {
+        let shown = Shown {
+            is_past: self.past.is_some(),
+            is_recording: self.is_replay(),
+            age_ms: self.model.age_ms(self.clock),
+        };
+        self.guard.permit(self.clock, shown)
+    }
+
+    /// Shows another cluster, of which nothing is known yet.
+    pub fn send_to(&mut self, sent: Sent) {
+        self.guard = Guard::new(sent.is_production);
+        self.sent = sent;
+        (self.model, self.past, self.tape) = (Model::default(), None, Tape::ring());
+        self.now = self.clock;
+        self.places = vec![Place::Screen(Screen::Overview)];
+        self.lists = Lists::default();
     }
 
     fn key(&mut self, key: &KeyEvent) -> Vec<Effect> {
@@ -204,17 +288,22 @@ impl App {
                 return effects;
             }
         }
-        let Some(action) = keymap::action(key) else { return Vec::new() };
-        if self.helps {
+        let Some(action) = self.keys.action(key) else { return Vec::new() };
+        self.said = None;
+        if self.overlay == Some(Overlay::Help) {
             // Any key that means something puts the help away; those that leave mean just that.
-            self.helps = false;
+            self.overlay = None;
             if matches!(action, Action::Help | Action::Back) {
                 return Vec::new();
             }
         }
+        self.act(action)
+    }
+
+    fn act(&mut self, action: Action) -> Vec<Effect> {
         match action {
             Action::Quit => return vec![Effect::Quit],
-            Action::Help => self.helps = true,
+            Action::Help => self.overlay = Some(Overlay::Help),
             Action::Go(screen) => return self.go(screen),
             Action::Open => return self.open(),
             Action::Back => return self.back(),
@@ -224,7 +313,25 @@ impl App {
                 self.reorder(|listed, orders| listed.order = (listed.order + 1) % orders);
             }
             Action::Reverse => self.reorder(|listed, _| listed.reversed = !listed.reversed),
-            Action::Freeze => self.freeze(),
+            Action::Freeze
+            | Action::SampleBack
+            | Action::SampleOn
+            | Action::EventBack
+            | Action::EventOn
+            | Action::Slower
+            | Action::Faster
+            | Action::Live => self.act_on_time(action),
+            Action::Time => self.typing = Some(Typing::Time(String::new())),
+            Action::Copy => return self.copy(),
+            Action::Write => self.typing = Some(Typing::File(String::new())),
+            Action::Mouse => {
+                self.mouse = !self.mouse;
+                return vec![Effect::Mouse(self.mouse)];
+            }
+            Action::Theme => {
+                self.theme = self.theme.next();
+                self.tell(format!("colours: {}", self.theme.name()));
+            }
             Action::Refresh => {
                 self.refreshes += 1;
                 return vec![self.ask()];
@@ -239,80 +346,26 @@ impl App {
         Vec::new()
     }
 
-    /// What the present screen lists.
-    #[must_use]
-    pub fn listing(&self) -> Option<Listing> {
-        match self.place() {
-            Place::Screen(screen) => Listing::of(*screen),
-            Place::Partition(_) | Place::Group(_) => None,
+    fn act_on_time(&mut self, action: Action) {
+        match action {
+            Action::SampleBack => self.step_time(Way::Back, Record::is_sample, "the cluster"),
+            Action::SampleOn => self.step_time(Way::On, Record::is_sample, "the cluster"),
+            Action::EventBack => self.step_time(Way::Back, happened, "what happened"),
+            Action::EventOn => self.step_time(Way::On, happened, "what happened"),
+            Action::Slower => self.pace(Way::Back),
+            Action::Faster => self.pace(Way::On),
+            Action::Live => self.live(),
+            _ => self.freeze(),
         }
     }
 
-    /// A key while something is typed; `None` when it is none of the typing.
-    fn type_key(&mut self, typing: &Typing, key: &KeyEvent) -> Option<Vec<Effect>> {
-        match (key.code, typing) {
-            (KeyCode::Char(c), _) if !key.modifiers.contains(KeyModifiers::CONTROL) => {
-                self.typed(&c.to_string());
-            }
-            (KeyCode::Backspace, _) => self
-                .edit(|text| text.truncate(text.floor_char_boundary(text.len().saturating_sub(1)))),
-            (KeyCode::Tab, Typing::Command(text)) => {
-                let offers = command::offers(&self.model, text);
-                if let Some(completed) = command::completed(&offers) {
-                    self.typing = Some(Typing::Command(completed));
-                }
-            }
-            (KeyCode::Enter, Typing::Filter) => self.typing = None,
-            (KeyCode::Enter, Typing::Command(text)) => {
-                self.typing = None;
-                let goal = command::goal(&self.model, text);
-                return Some(goal.map_or_else(Vec::new, |goal| self.reach(goal)));
-            }
-            (KeyCode::Esc, _) => {
-                self.edit(String::clear);
-                self.typing = None;
-            }
-            _ => return None,
-        }
-        Some(Vec::new())
-    }
-
-    fn typed(&mut self, text: &str) {
-        self.edit(|so_far| {
-            let room = TYPED_MAX.saturating_sub(so_far.chars().count());
-            so_far.extend(text.chars().filter(|c| !c.is_control()).take(room));
-        });
-    }
-
-    /// Changes what is being typed.
-    fn edit(&mut self, change: impl FnOnce(&mut String)) {
-        match (&mut self.typing, self.places.last()) {
-            (Some(Typing::Command(text)), _) => change(text),
-            (Some(Typing::Filter), Some(Place::Screen(screen))) => {
-                if let Some(listing) = Listing::of(*screen) {
-                    change(&mut self.lists.of_mut(listing).filter);
-                    self.relist();
-                }
-            }
-            (Some(Typing::Filter) | None, _) => {}
-        }
-    }
-
-    fn reach(&mut self, goal: Goal) -> Vec<Effect> {
-        match goal {
-            Goal::Quit => vec![Effect::Quit],
-            Goal::Screen(screen) => self.go(screen),
-            Goal::Partition(name) => {
-                self.places = vec![Place::Screen(Screen::Topics)];
-                vec![self.open_place(Place::Partition(name))]
-            }
-            Goal::Group(name) => {
-                self.places = vec![Place::Screen(Screen::Groups)];
-                vec![self.open_place(Place::Group(name))]
-            }
-            Goal::Topic(topic) => {
-                self.lists.of_mut(Listing::Partitions).filter = topic;
-                self.go(Screen::Topics)
+    /// Copies what the chosen row is called.
+    fn copy(&mut self) -> Vec<Effect> {
+        match self.chosen_name() {
+            Some(name) => vec![Effect::Copy(name)],
+            None => {
+                self.tell("nothing is chosen here that has a name".to_owned());
+                Vec::new()
             }
         }
     }
@@ -324,104 +377,12 @@ impl App {
         }
     }
 
-    fn go(&mut self, screen: Screen) -> Vec<Effect> {
-        self.places = vec![Place::Screen(screen)];
-        self.typing = None;
-        self.relist();
-        vec![self.ask()]
-    }
-
-    fn open(&mut self) -> Vec<Effect> {
-        let chosen = self.listing().and_then(|listing| self.lists.of(listing).chosen.clone());
-        let partition = |index: usize| {
-            let change = self.model.changes.get(index)?;
-            lists::leads_to(change)
-        };
-        let place = match (chosen, self.place()) {
-            (Some(RowOf::Partition(name)), _) => Place::Partition(name),
-            (Some(RowOf::Group(name)), _) => Place::Group(name),
-            (Some(RowOf::Change(number)), _) => {
-                let index = number.checked_sub(self.model.changes_dropped);
-                let index = index.and_then(|index| usize::try_from(index).ok());
-                match index.and_then(partition) {
-                    Some(name) => Place::Partition(name),
-                    None => return Vec::new(),
-                }
-            }
-            (Some(RowOf::Node(_)) | None, _) => return Vec::new(),
-        };
-        vec![self.open_place(place)]
-    }
-
-    /// Goes to a partition's chain or to a group, from where the way led so far.
-    pub fn open_place(&mut self, place: Place) -> Effect {
-        self.link = 0;
-        (self.model.chain, self.model.group) = (None, None);
-        self.places.push(place);
-        self.ask()
-    }
-
-    /// A filter goes first, then the screen. From the first screen there is no way back: one key
-    /// too many must not end the console.
-    fn back(&mut self) -> Vec<Effect> {
-        let filtered = self.listing().filter(|listing| !self.lists.of(*listing).filter.is_empty());
-        if let Some(listing) = filtered {
-            self.lists.of_mut(listing).filter.clear();
-            self.relist();
-        } else if self.places.len() > 1 {
-            self.places.pop();
-            self.relist();
-            return vec![self.ask()];
-        } else if *self.place() != Place::Screen(Screen::Overview) {
-            return self.go(Screen::Overview);
-        }
-        Vec::new()
-    }
-
-    /// What is asked for beside the cluster as a whole.
-    fn also(&self) -> Option<Also> {
-        match self.place() {
-            Place::Partition(name) => Some(Also::Chain(name.clone())),
-            Place::Group(name) => Some(Also::Group(name.clone())),
-            Place::Screen(Screen::Groups) => Some(Also::Groups),
-            Place::Screen(_) => None,
-        }
-    }
-
-    /// What the present screen asks for.
-    #[must_use]
-    pub fn ask(&self) -> Effect {
-        Effect::Ask(Wanted { also: self.also(), refreshes: self.refreshes })
-    }
-
-    fn freeze(&mut self) {
-        match self.frozen.take() {
-            None => self.frozen = Some(Frozen { since: self.now, waiting: Vec::new() }),
-            Some(frozen) => frozen.waiting.into_iter().for_each(|told| self.told(told)),
-        }
-    }
-
     fn step(&mut self, to: impl Fn(usize, usize) -> usize) {
         if let Some(listing) = self.listing() {
             self.lists.step(listing, &self.model, to);
         } else {
             let last = self.links().saturating_sub(1);
             self.link = to(self.link, last).min(last);
-        }
-    }
-
-    /// Rows of the chain or the group that is shown.
-    fn links(&self) -> usize {
-        match self.place() {
-            Place::Partition(_) => {
-                let chain = self.model.chain.as_ref().and_then(Seen::known);
-                chain.map_or(0, |chain| chain.items.len())
-            }
-            Place::Group(_) => {
-                let group = self.model.group.as_ref().and_then(Seen::known);
-                group.map_or(0, |group| group.items.len())
-            }
-            Place::Screen(_) => 0,
         }
     }
 
@@ -439,4 +400,15 @@ impl App {
             self.lists.refresh(listing, &self.model);
         }
     }
+}
+
+fn wall(model: &Model, now: UptimeMs) -> Option<TimestampMs> {
+    let (snapshot, at) = model.newest.as_ref()?;
+    let ago = i64::try_from(now.since(*at)).unwrap_or(0);
+    Some(TimestampMs(snapshot.at_ms.0.saturating_add(ago)))
+}
+
+/// Whether something happened then.
+const fn happened(record: &Record) -> bool {
+    record.mark.is_some()
 }

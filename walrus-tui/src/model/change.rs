@@ -114,6 +114,19 @@ pub(super) fn between(before: &Snapshot, now: &Snapshot, out: &mut VecDeque<Chan
     );
 }
 
+/// The greatest of all that is another than before.
+#[must_use]
+pub fn greatest(before: &Snapshot, now: &Snapshot) -> Option<Level> {
+    let mut changes = VecDeque::new();
+    if before.cluster != now.cluster {
+        return Some(Level::Error);
+    }
+    if before.metadata_version <= now.metadata_version {
+        between(before, now, &mut changes);
+    }
+    changes.iter().map(|change| change.level).max()
+}
+
 /// What is told first by another cluster.
 pub(super) fn other_cluster(now: &Snapshot) -> Change {
     Change {

@@ -13,7 +13,7 @@ const SAMPLES_MAX: usize = 60;
 const LEAST_MS: u64 = 10_000;
 
 /// What was free, by node.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Disks(BTreeMap<NodeId, VecDeque<(UptimeMs, u64)>>);
 
 impl Disks {

@@ -9,7 +9,7 @@ use walrus_admin::snapshot::{NodeEntry, Snapshot, Vitals};
 use walrus_types::{NodeId, UptimeMs};
 
 /// The last words of each node, and when it said them by the console's time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Heard(BTreeMap<NodeId, (Vitals, UptimeMs)>);
 
 impl Heard {

@@ -6,12 +6,14 @@
 pub mod change;
 pub mod disks;
 pub mod heard;
+pub mod loads;
 pub mod rates;
 pub mod series;
 pub mod verdict;
 
 use std::{collections::VecDeque, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use walrus_admin::{
     group::{GroupList, GroupStatus},
     partition::Chain,
@@ -19,7 +21,11 @@ use walrus_admin::{
 };
 use walrus_types::{NodeId, PartitionIndex, TimestampMs, UptimeMs};
 
-use self::{change::Change, disks::Disks, heard::Heard, rates::Rates, series::Series};
+use crate::source::{Also, Told};
+
+use self::{
+    change::Change, disks::Disks, heard::Heard, loads::Loads, rates::Rates, series::Series,
+};
 
 /// Changes that are kept; the oldest go.
 pub const CHANGES_MAX: usize = 2_000;
@@ -29,7 +35,7 @@ pub const STALE_MS: u64 = 5_000;
 pub const SERIES_MAX: usize = 1_800;
 
 /// A partition, by what people call it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PartitionName {
     /// Its topic.
     pub topic: String,
@@ -91,7 +97,7 @@ impl<K: PartialEq, T> Seen<K, T> {
 }
 
 /// All that the console knows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Model {
     /// How it stands to the cluster.
     pub link: Link,
@@ -101,6 +107,8 @@ pub struct Model {
     pub heard: Heard,
     /// What nodes do each second, by the last two snapshots.
     pub rates: Rates,
+    /// What is written to the busiest partitions.
+    pub loads: Loads,
     /// How fast disks fill.
     pub disks: Disks,
     /// Bytes that came in and went out each second, of all nodes.
@@ -126,6 +134,7 @@ impl Default for Model {
             newest: None,
             heard: Heard::default(),
             rates: Rates::default(),
+            loads: Loads::default(),
             disks: Disks::default(),
             bytes_in: Series::new(SERIES_MAX),
             bytes_out: Series::new(SERIES_MAX),
@@ -139,6 +148,22 @@ impl Default for Model {
 }
 
 impl Model {
+    /// Something was told at `now`. Of what is looked at beside the cluster only `also` is of use.
+    pub fn hear(&mut self, told: Told, now: UptimeMs, also: Option<&Also>) {
+        match told {
+            Told::Snapshot(snapshot) => self.snapshot(snapshot, now),
+            Told::Groups(groups) => Seen::take(&mut self.groups, (), groups, now),
+            told if also.is_some_and(|also| told.is_of(also)) => match told {
+                Told::Chain { name, chain } => Seen::take(&mut self.chain, name, chain, now),
+                Told::Group { name, group } => Seen::take(&mut self.group, name, group, now),
+                _ => {}
+            },
+            Told::Lost { why, next_at } => self.lost(why, next_at),
+            // What is looked at no more, and what is about the recording.
+            Told::Chain { .. } | Told::Group { .. } | Told::Kept(_) | Told::Ended(_) => {}
+        }
+    }
+
     /// A snapshot came. One that is older than what is known, from a node that is behind, is of
     /// use for nothing but that somebody answers.
     pub fn snapshot(&mut self, mut snapshot: Arc<Snapshot>, now: UptimeMs) {
@@ -152,6 +177,7 @@ impl Model {
                 change::between(before, &snapshot, &mut self.changes);
             } else {
                 self.rates = Rates::default();
+                self.loads = Loads::default();
                 self.heard = Heard::default();
                 self.disks = Disks::default();
                 (self.chain, self.groups, self.group) = (None, None, None);
@@ -164,6 +190,7 @@ impl Model {
         }
         self.heard.exchange(Arc::make_mut(&mut snapshot), now);
         self.rates.take(&snapshot);
+        self.loads.take(&snapshot);
         self.disks.take(&snapshot, now);
         if let Some(total) = self.rates.total() {
             self.bytes_in.push(total.bytes_in);

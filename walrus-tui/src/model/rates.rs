@@ -25,7 +25,7 @@ pub struct Rate {
 }
 
 /// What all nodes do each second.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Rates {
     last: BTreeMap<NodeId, (Incarnation, Vitals)>,
     rates: BTreeMap<NodeId, Rate>,

@@ -1,5 +1,6 @@
 //! One picture without a terminal: for scripts, tests and the README.
 
+pub mod cast;
 pub mod svg;
 
 use std::{sync::mpsc::Receiver, time::Duration};
@@ -13,6 +14,7 @@ use crate::{
     screen::Screen,
     source::{
         Told, Wanted,
+        replay::Replay,
         simulated::{STEP_MS, Simulated},
     },
     ui::{frame, paint::Canvas},
@@ -124,4 +126,29 @@ pub fn play(app: &mut App, simulated: &mut Simulated, seconds: u64) -> Result<()
         return Err(why.to_owned());
     }
     Ok(())
+}
+
+/// Reads all of a recording.
+fn read<R: std::io::Read>(app: &mut App, recording: &mut Replay<R>) {
+    while app.ended().is_none() {
+        let told = recording.next_told();
+        drop(app.update(Message::Told(told), UptimeMs(0)));
+    }
+}
+
+/// Shows a moment of a recording; its end where none is named.
+///
+/// # Errors
+/// There is nothing in it, or nothing of what is to be shown.
+pub fn at<R: std::io::Read>(
+    app: &mut App,
+    recording: &mut Replay<R>,
+    time: Option<&str>,
+) -> Result<(), String> {
+    read(app, recording);
+    app.show_at(time)?;
+    match failed(app) {
+        Some(why) => Err(why.to_owned()),
+        None => Ok(()),
+    }
 }

@@ -6,8 +6,9 @@ use std::{
 };
 
 use crossterm::{
+    clipboard::CopyToClipboard,
     cursor,
-    event::{DisableBracketedPaste, EnableBracketedPaste},
+    event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture},
     execute, queue,
     style::ResetColor,
     terminal::{
@@ -54,6 +55,26 @@ impl Screen {
     }
 }
 
+impl Screen {
+    /// Columns and rows.
+    pub(super) fn size(&self) -> io::Result<(u16, u16)> {
+        self.terminal.size().map(|size| (size.width, size.height))
+    }
+
+    /// Takes the mouse, or lets it go.
+    pub(super) fn mouse(&mut self, takes: bool) -> io::Result<()> {
+        match takes {
+            true => execute!(io::stdout(), EnableMouseCapture),
+            false => execute!(io::stdout(), DisableMouseCapture),
+        }
+    }
+
+    /// Gives the terminal a text to keep for pasting.
+    pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
+        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
+    }
+}
+
 impl Drop for Screen {
     fn drop(&mut self) {
         restore();
@@ -69,6 +90,7 @@ pub fn restore() {
     drop(execute!(
         io::stdout(),
         EndSynchronizedUpdate,
+        DisableMouseCapture,
         DisableBracketedPaste,
         ResetColor,
         LeaveAlternateScreen,

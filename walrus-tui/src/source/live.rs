@@ -20,7 +20,7 @@ use walrus_admin::{
 };
 use walrus_types::{UptimeMs, chance::Chance};
 
-use super::{Also, CHAIN_LINKS, Told, Wanted};
+use super::{Also, CHAIN_LINKS, Source, Told, Wanted};
 use crate::model::PartitionName;
 
 /// Between two questions.
@@ -122,8 +122,29 @@ impl Asked {
     }
 }
 
+/// A cluster, by the admin ports of some of its nodes.
+#[derive(Debug)]
+pub struct Cluster(pub Vec<Endpoint>);
+
+impl Source for Cluster {
+    fn run(
+        self: Box<Self>,
+        began: Instant,
+        wanted: watch::Receiver<Wanted>,
+        tell: SyncSender<Told>,
+    ) {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(run(self.0, began, wanted, tell)),
+            Err(why) => {
+                let why = format!("nothing can be asked: {why}");
+                drop(tell.send(Told::Lost { why, next_at: UptimeMs(u64::MAX) }));
+            }
+        }
+    }
+}
+
 /// Asks `endpoints` until nobody listens any more. `began` is when the console's time began.
-pub async fn run(
+async fn run(
     endpoints: Vec<Endpoint>,
     began: Instant,
     mut wanted: watch::Receiver<Wanted>,

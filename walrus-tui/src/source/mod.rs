@@ -1,13 +1,20 @@
-//! Where snapshots come from: a cluster ([`live`]), or one that is made up ([`simulated`]).
+//! Where snapshots come from: a cluster ([`live`]), one that is made up ([`simulated`]), or a
+//! recording of either ([`replay`]). What they tell is kept ([`record`]).
 //!
 //! A source runs on threads of its own and tells what it has in messages. It is told what else is
 //! looked at, a chain or groups, and answers with that, too.
 
 pub mod live;
+pub mod record;
+pub mod replay;
 pub mod simulated;
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, mpsc::SyncSender},
+    time::Instant,
+};
 
+use tokio::sync::watch;
 use walrus_admin::{
     group::{GroupList, GroupStatus},
     partition::Chain,
@@ -15,6 +22,7 @@ use walrus_admin::{
 };
 use walrus_types::UptimeMs;
 
+use self::record::{Record, tape::Ended};
 use crate::model::PartitionName;
 
 /// What a source tells.
@@ -45,6 +53,23 @@ pub enum Told {
         /// When the next one is asked.
         next_at: UptimeMs,
     },
+    /// What was told is kept so.
+    Kept(Record),
+    /// A recording that is replayed, or one that is written, goes on no more.
+    Ended(Ended),
+}
+
+impl Told {
+    /// Whether it is what was asked for beside the cluster.
+    #[must_use]
+    pub fn is_of(&self, also: &Also) -> bool {
+        match (self, also) {
+            (Self::Chain { name, .. }, Also::Chain(wanted)) => name == wanted,
+            (Self::Group { name, .. }, Also::Group(wanted)) => name == wanted,
+            (Self::Groups(_), Also::Groups) => true,
+            _ => false,
+        }
+    }
 }
 
 /// What a source is asked for beside the cluster as a whole.
@@ -65,6 +90,18 @@ pub struct Wanted {
     pub also: Option<Also>,
     /// Rises when somebody wants news now.
     pub refreshes: u64,
+}
+
+/// Where what is shown comes from. It runs on a thread of its own.
+pub trait Source: Send {
+    /// Tells what it has, and what is `wanted` beside that, until all is told or nobody listens.
+    /// `began` is when the console's time began.
+    fn run(
+        self: Box<Self>,
+        began: Instant,
+        wanted: watch::Receiver<Wanted>,
+        tell: SyncSender<Told>,
+    );
 }
 
 /// Links of a chain that are asked for: what fits the largest screen several times.

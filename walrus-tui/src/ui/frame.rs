@@ -1,12 +1,11 @@
 //! The whole picture: the line at the top, the present screen, the keys at the bottom.
 
-use super::{
-    keymap::{self, IN_FOOTER, KEYS},
-    paint::Canvas,
-    screens, text,
-};
+use super::{footer, overlay, paint::Canvas, screens, scrubber, text};
 use crate::{
-    app::{App, Place, Typing, command},
+    app::{
+        App, Overlay, Place,
+        past::{Pace, Past},
+    },
     model::{Link, STALE_MS, change::Level, verdict},
 };
 
@@ -23,8 +22,16 @@ pub fn draw(app: &App, canvas: &mut Canvas<'_>) {
         return;
     }
     header(app, &mut canvas.part(0, 0, width, 1));
-    footer(app, &mut canvas.part(0, height - 1, width, 1));
-    let mut body = canvas.part(0, 1, width, height - 2);
+    footer::draw(app, &mut canvas.part(0, height - 1, width, 1));
+    let top = if app.sent.is_production && height > TABLES_HEIGHT { 2 } else { 1 };
+    if top > 1 {
+        production(app, &mut canvas.part(0, 1, width, 1));
+    }
+    let time = usize::from(app.past.is_some());
+    if time > 0 {
+        scrubber::draw(app, &mut canvas.part(0, height - 2, width, 1));
+    }
+    let mut body = canvas.part(0, top, width, height - top - 1 - time);
     if width < TABLES_WIDTH || height < TABLES_HEIGHT {
         return card(app, &mut body);
     }
@@ -35,8 +42,9 @@ pub fn draw(app: &App, canvas: &mut Canvas<'_>) {
         Place::Group(name) => screens::group::draw(app, name, &mut body),
     }
     body.old_ms = None;
-    if app.helps {
-        help(&mut body);
+    match app.overlay {
+        Some(Overlay::Help) => overlay::help(app, &mut body),
+        None => {}
     }
 }
 
@@ -44,17 +52,15 @@ pub fn draw(app: &App, canvas: &mut Canvas<'_>) {
 fn old(app: &App) -> Option<u64> {
     let age = app.model.age_ms(app.now)?;
     let is_lost = matches!(app.model.link, Link::Lost { .. });
-    (is_lost || app.frozen.is_some() || age > STALE_MS).then_some(age)
+    (is_lost || age > STALE_MS).then_some(age)
 }
 
 /// How old what is shown is, in a few words.
 fn age(app: &App) -> (Level, String) {
     let theme = app.theme;
     let (full, half, none) = (theme.glyph("●", "*"), theme.glyph("◐", "!"), theme.glyph("○", "o"));
-    if let Some(frozen) = &app.frozen {
-        let since = text::span(app.now.since(frozen.since));
-        let sign = theme.glyph("‖", "=");
-        return (Level::Warn, format!("{sign} FROZEN {since}, {} wait", frozen.waiting.len()));
+    if let Some(past) = &app.past {
+        return (Level::Warn, past_in_words(app, past));
     }
     match (&app.model.link, app.model.age_ms(app.now)) {
         (Link::Connecting, _) => (Level::Warn, format!("{none} CONNECTING")),
@@ -69,14 +75,68 @@ fn age(app: &App) -> (Level, String) {
     }
 }
 
+/// What is shown instead of what is now.
+fn past_in_words(app: &App, past: &Past) -> String {
+    let theme = app.theme;
+    let at = app.wall().map_or_else(String::new, |wall| format!(" {}", text::clock(wall)));
+    let waits = if past.arrived > 0 { format!(" (+{} came)", past.arrived) } else { String::new() };
+    match past.pace {
+        Pace::Held => format!("{} FROZEN{at}{waits}", theme.glyph("❚❚", "||")),
+        Pace::Plays { .. } => {
+            let sign = theme.glyph("⟲ REPLAY ×", "< REPLAY x");
+            format!("{sign}{}{at}{waits}", past.speed)
+        }
+    }
+}
+
+/// What a cluster in production is called, in its colour, over the whole width.
+fn production(app: &App, canvas: &mut Canvas<'_>) {
+    let theme = canvas.theme;
+    let style = bar(app);
+    canvas.put(0, 0, &" ".repeat(canvas.width()), style);
+    let name = app.sent.context.as_deref().unwrap_or("this cluster");
+    let lock = match app.guard.left_ms(app.clock()) {
+        Some(ms) => format!("changes are let through for {} more", minutes(ms)),
+        None if app.guard.is_shut(app.clock()) => "read-only, :rw unlocks it".to_owned(),
+        None => "changes are let through".to_owned(),
+    };
+    let dash = theme.glyph("—", "-");
+    canvas.put(1, 0, &format!("PRODUCTION {dash} {name} {dash} {lock}"), style);
+}
+
+/// Minutes and seconds.
+fn minutes(ms: u64) -> String {
+    let seconds = ms.div_ceil(1_000);
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+fn bar(app: &App) -> ratatui::style::Style {
+    app.sent.colour.map_or_else(|| app.theme.bar(), |colour| app.theme.bar_of(colour))
+}
+
+/// The context, and whether it may be changed.
+fn sent(app: &App, bar: &str) -> String {
+    let name =
+        app.sent.context.as_ref().map_or_else(String::new, |name| {
+            format!(" {bar}{}", text::cut(name, 16, app.theme.ascii))
+        });
+    let lock = match app.guard.left_ms(app.clock()) {
+        Some(ms) => format!(" {bar}RW {}", minutes(ms)),
+        None if app.guard.is_shut(app.clock()) => format!(" {bar}RO"),
+        None => String::new(),
+    };
+    format!("{name}{lock}")
+}
+
 fn header(app: &App, canvas: &mut Canvas<'_>) {
     let theme = canvas.theme;
     let width = canvas.width();
-    canvas.put(0, 0, &" ".repeat(width), theme.bar());
+    let style = self::bar(app);
+    canvas.put(0, 0, &" ".repeat(width), style);
     let bar = theme.glyph("▏", "|");
     let way: Vec<String> = app.places.iter().map(Place::title).collect();
     let way = way.join(theme.glyph(" › ", " > "));
-    let mut left = " walrus".to_owned();
+    let mut left = format!(" walrus{}", sent(app, bar));
     let mut right = Vec::new();
     let (_, age) = age(app);
     right.push(age);
@@ -94,16 +154,16 @@ fn header(app: &App, canvas: &mut Canvas<'_>) {
         right.push(format!("{leads} leads, term {}", snapshot.group.term));
         right.push(format!("{}/{} nodes", serve.count(), known.count()));
     }
-    right.extend(app.wall().map(text::clock));
+    right.extend(app.wall_now().map(text::clock));
     left.push_str(&format!(" {bar}{way}"));
     // What matters least goes first where there is no room: the clock, then the nodes.
     while right.len() > 1 && text::width(&left) + joined(&right, bar).1 + 2 > width {
         right.pop();
     }
-    let end = canvas.put(0, 0, &left, theme.bar());
+    let end = canvas.put(0, 0, &left, style);
     let (line, wide) = joined(&right, bar);
     if end + wide < width {
-        canvas.put_right(width - 1, 0, &line, theme.bar());
+        canvas.put_right(width - 1, 0, &line, style);
     }
 }
 
@@ -111,73 +171,6 @@ fn joined(parts: &[String], bar: &str) -> (String, usize) {
     let line = parts.join(&format!(" {bar}"));
     let wide = text::width(&line);
     (line, wide)
-}
-
-fn footer(app: &App, canvas: &mut Canvas<'_>) {
-    let theme = canvas.theme;
-    if let Some(typing) = &app.typing {
-        return typed(app, typing, canvas);
-    }
-    let hint = |binding: &keymap::Binding| (binding.keys[0].name(), binding.what);
-    let wide = |(key, what): &(String, &str)| text::width(key) + 1 + text::width(what);
-    // Whatever else there is room for, the way out is shown.
-    let quit = KEYS.iter().find(|binding| binding.action == keymap::Action::Quit).map(hint);
-    let room = canvas.width().saturating_sub(quit.as_ref().map_or(0, |quit| wide(quit) + 1));
-    let mut put = |x: usize, (key, what): (String, &str)| {
-        let x = canvas.put(x, 0, &key, theme.strong());
-        canvas.put(x + 1, 0, what, theme.dim()) + 2
-    };
-    let mut x = put(1, ("1-0".to_owned(), "screens"));
-    for hint in KEYS.iter().take(IN_FOOTER).map(hint) {
-        if x + wide(&hint) + 1 > room {
-            break;
-        }
-        x = put(x, hint);
-    }
-    if let Some(quit) = quit {
-        put(room, quit);
-    }
-}
-
-/// What is being typed, and what it may mean.
-fn typed(app: &App, typing: &Typing, canvas: &mut Canvas<'_>) {
-    let theme = canvas.theme;
-    let filter = app.listing().map(|listing| app.lists.of(listing).filter.as_str());
-    let (what, text) = match typing {
-        Typing::Filter => ("filter: ", filter.unwrap_or_default()),
-        Typing::Command(text) => ("go to: ", text.as_str()),
-    };
-    let end = canvas.put(1, 0, what, theme.strong());
-    let end = canvas.put(end, 0, text, theme.text());
-    let end = canvas.put(end, 0, theme.glyph("█", "_"), theme.text());
-    if let Typing::Command(text) = typing {
-        let offers = command::offers(&app.model, text);
-        let hint = match offers.first() {
-            Some(_) => offers.join("  "),
-            None if command::goal(&app.model, text).is_some() => "enter goes there".to_owned(),
-            None => "there is nothing of that name".to_owned(),
-        };
-        canvas.put(end + 2, 0, &hint, theme.dim());
-    }
-}
-
-fn help(canvas: &mut Canvas<'_>) {
-    let rows = KEYS.len().div_ceil(2);
-    let (width, height) = (76.min(canvas.width()), (rows + 4).min(canvas.height()));
-    let (x, y) = ((canvas.width() - width) / 2, (canvas.height() - height) / 2);
-    let mut popup = canvas.part(x, y, width, height);
-    for row in 0..height {
-        popup.put(0, row, &" ".repeat(width), popup.theme.text());
-    }
-    let mut inside = popup.framed("Keys");
-    let theme = inside.theme;
-    for (at, binding) in KEYS.iter().enumerate() {
-        let (x, row) = (1 + at / rows * 38, at % rows);
-        let keys: Vec<String> = binding.keys.iter().map(|key| keymap::Key::name(*key)).collect();
-        inside.put(x, row, &keys.join(", "), theme.strong());
-        inside.put(x + 15, row, binding.what, theme.text());
-    }
-    inside.put(1, rows + 1, "nothing here changes the cluster", theme.dim());
 }
 
 /// Where there is no room for tables: the worst that is to be said.

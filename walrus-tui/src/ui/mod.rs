@@ -1,10 +1,15 @@
 //! How the console looks: pure functions from what is known to cells of a frame.
 
 pub mod chain;
+mod footer;
 pub mod frame;
+mod heat;
+pub mod hits;
 pub mod keymap;
+mod overlay;
 pub mod paint;
 pub mod screens;
+pub mod scrubber;
 pub mod spark;
 pub mod table;
 pub mod text;

@@ -1,8 +1,14 @@
 //! Cells of a frame, written with bounds: what lies outside is left out, whatever the size.
 
+use std::{cell::RefCell, rc::Rc};
+
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use super::{text, theme::Theme};
+use super::{
+    hits::{Hits, TableHit},
+    text,
+    theme::Theme,
+};
 use crate::model::change::Level;
 
 /// A part of a frame to draw in. Columns and rows count from its upper left corner.
@@ -14,13 +20,14 @@ pub struct Canvas<'a> {
     pub theme: Theme,
     /// How old what is shown here is, where that has to be said: frames do.
     pub old_ms: Option<u64>,
+    hits: Rc<RefCell<Hits>>,
 }
 
 impl<'a> Canvas<'a> {
     /// All of `area` that is in the frame.
     pub fn new(buffer: &'a mut Buffer, area: Rect, theme: Theme) -> Self {
         let area = area.intersection(buffer.area);
-        Self { buffer, area, theme, old_ms: None }
+        Self { buffer, area, theme, old_ms: None, hits: Rc::default() }
     }
 
     /// Columns.
@@ -44,7 +51,25 @@ impl<'a> Canvas<'a> {
             width: cells(width.min(self.width() - x)),
             height: cells(height.min(self.height() - y)),
         };
-        Canvas { buffer: self.buffer, area, theme: self.theme, old_ms: self.old_ms }
+        let hits = Rc::clone(&self.hits);
+        Canvas { buffer: self.buffer, area, theme: self.theme, old_ms: self.old_ms, hits }
+    }
+
+    /// The area of the frame that this is.
+    #[must_use]
+    pub const fn area(&self) -> Rect {
+        self.area
+    }
+
+    /// A table is drawn here whose rows can be chosen.
+    pub fn hit(&self, table: TableHit) {
+        self.hits.borrow_mut().0.push(table);
+    }
+
+    /// What was drawn that the mouse can point at.
+    #[must_use]
+    pub fn hits(&self) -> Hits {
+        self.hits.borrow().clone()
     }
 
     /// Writes a text, cut where the room ends; answers the column after it.

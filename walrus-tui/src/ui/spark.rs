@@ -20,9 +20,6 @@ pub fn draw(
     canvas.put(x, y, &line, style);
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "it is between 0 and 7")]
-#[expect(clippy::cast_sign_loss, reason = "it is between 0 and 7")]
 fn bar(theme: Theme, value: f32, max: f32) -> &'static str {
-    let share = if max > 0.0 { (value / max).clamp(0.0, 1.0) } else { 0.0 };
-    theme.heights()[(share * 7.0).round() as usize]
+    theme.height(if max > 0.0 { value / max } else { 0.0 })
 }

@@ -2,7 +2,7 @@
 
 use ratatui::style::Style;
 
-use super::paint::Canvas;
+use super::{hits::TableHit, paint::Canvas};
 
 /// On which side the text of a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,9 +121,17 @@ pub fn draw(
     let kept = fitting(columns, canvas.width().saturating_sub(2));
     let columns = grown(columns, &kept, canvas.width().saturating_sub(2));
     let mut x = 1;
+    let mut titles = Vec::with_capacity(kept.len());
     for at in &kept {
-        put(canvas, (x, 0), &columns[*at], &Cell::new(columns[*at].title, theme.dim()));
-        x += columns[*at].width + 1;
+        let column = &columns[*at];
+        let mut part = canvas.part(x, 0, column.width, 1);
+        let area = part.area();
+        titles.push((column.title, area.left(), area.right()));
+        column.put(&mut part, &Cell::new(column.title, theme.dim()));
+        x += column.width + 1;
+    }
+    if let Some(window) = window {
+        canvas.hit(TableHit { area: canvas.area(), top: window.top, rows, titles });
     }
     let seen = canvas.height().saturating_sub(1);
     let top = window.map_or(0, |window| window.top);
@@ -132,7 +140,7 @@ pub fn draw(
         let mut x = 1;
         for at in &kept {
             if let Some(cell) = cells.get(*at) {
-                put(canvas, (x, line + 1), &columns[*at], cell);
+                columns[*at].put(&mut canvas.part(x, line + 1, columns[*at].width, 1), cell);
             }
             x += columns[*at].width + 1;
         }
@@ -142,13 +150,15 @@ pub fn draw(
     }
 }
 
-fn put(canvas: &mut Canvas<'_>, (x, y): (usize, usize), column: &Column, cell: &Cell) {
-    let mut part = canvas.part(x, y, column.width, 1);
-    match column.side {
-        Side::Left => {
-            part.put(0, 0, &cell.text, cell.style);
+impl Column {
+    /// Writes a cell into its room.
+    fn put(&self, part: &mut Canvas<'_>, cell: &Cell) {
+        match self.side {
+            Side::Left => {
+                part.put(0, 0, &cell.text, cell.style);
+            }
+            Side::Right => part.put_right(self.width, 0, &cell.text, cell.style),
         }
-        Side::Right => part.put_right(column.width, 0, &cell.text, cell.style),
     }
 }
 

@@ -92,10 +92,11 @@ pub fn span(ms: u64) -> String {
 
 /// How long something took, in microseconds.
 #[must_use]
-pub fn micros(us: u64) -> String {
+pub fn micros(us: u64, ascii: bool) -> String {
+    let unit = if ascii { "us" } else { "µs" };
     let ms = us as f64 / 1_000.0;
     match us {
-        0..=999 => format!("{us} us"),
+        0..=999 => format!("{us} {unit}"),
         1_000..=99_999 => format!("{ms:.1} ms"),
         100_000..=999_999 => format!("{ms:.0} ms"),
         _ => span(us / 1_000),
@@ -153,8 +154,9 @@ mod tests {
         assert_eq!([whole(0), whole(1_000), whole(-41_882_310)], ["0", "1 000", "-41 882 310"]);
         let spans = [0, 1_449, 11_000, 150_000, 7_300_000, 200_000_000].map(span);
         assert_eq!(spans, ["0.0 s", "1.4 s", "11 s", "2 m", "2 h", "2 d"]);
-        let times = [0, 999, 1_500, 99_949, 250_000, 3_000_000].map(micros);
-        assert_eq!(times, ["0 us", "999 us", "1.5 ms", "99.9 ms", "250 ms", "3.0 s"]);
+        let times = [0, 999, 1_500, 99_949, 250_000, 3_000_000].map(|us| micros(us, false));
+        assert_eq!(micros(7, true), "7 us");
+        assert_eq!(times, ["0 µs", "999 µs", "1.5 ms", "99.9 ms", "250 ms", "3.0 s"]);
         assert_eq!([percent(1, 3), percent(5, 0)], ["33 %", "-"]);
         assert_eq!([signed_bytes(-2048.0), signed_bytes(10.0)], ["-2.0 KiB", "10 B"]);
         assert_eq!(clock(TimestampMs(1_767_268_861_000)), "12:01:01");

@@ -3,6 +3,8 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
+use walrus_admin::context::Colour;
+
 use crate::model::change::Level;
 
 /// How many colours a terminal has.
@@ -42,6 +44,51 @@ const NODES_SIXTEEN: [Color; 6] =
     [Color::Blue, Color::Yellow, Color::Cyan, Color::Magenta, Color::LightBlue, Color::White];
 
 impl Theme {
+    /// Other colours: those of fewer, then of more.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        let colors = match self.colors {
+            Colors::True => Colors::Sixteen,
+            Colors::Sixteen => Colors::None,
+            Colors::None => Colors::True,
+        };
+        Self { colors, ..self }
+    }
+
+    /// How many colours there are, in a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.colors {
+            Colors::None => "none",
+            Colors::Sixteen => "sixteen",
+            Colors::True => "all",
+        }
+    }
+
+    /// The line at the top, of a context that has a colour of its own.
+    #[must_use]
+    pub fn bar_of(self, colour: Colour) -> Style {
+        let Colour { red, green, blue } = colour;
+        match self.colors {
+            Colors::None => self.bar(),
+            Colors::Sixteen => Style::new().fg(Color::White).bg(match colour.nearest() {
+                "red" => Color::Red,
+                "orange" | "yellow" => Color::Yellow,
+                "green" => Color::Green,
+                "cyan" => Color::Cyan,
+                "blue" => Color::Blue,
+                "magenta" => Color::Magenta,
+                _ => Color::DarkGray,
+            }),
+            Colors::True => {
+                let light = u32::from(red) * 3 + u32::from(green) * 6 + u32::from(blue);
+                let ink =
+                    if light > 1_500 { Color::Rgb(10, 14, 20) } else { Color::Rgb(245, 248, 252) };
+                Style::new().fg(ink).bg(Color::Rgb(red, green, blue))
+            }
+        }
+    }
+
     /// Plain text.
     #[must_use]
     pub fn text(self) -> Style {
@@ -153,6 +200,14 @@ impl Theme {
         } else {
             ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]
         }
+    }
+
+    /// A bar as high as a share of the highest, from 0 to 1.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "it is between 0 and 7")]
+    #[expect(clippy::cast_sign_loss, reason = "it is between 0 and 7")]
+    pub fn height(self, share: f32) -> &'static str {
+        self.heights()[(share.clamp(0.0, 1.0) * 7.0).round() as usize]
     }
 
     /// One of two signs.

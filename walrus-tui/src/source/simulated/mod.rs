@@ -10,8 +10,8 @@ use walrus_admin::{
     node::{Addresses, Holding, Node, NodeState, RaftPart},
     partition::{Chain, Segment},
     snapshot::{
-        DiskVitals, Keeps, LeaseView, NodeEntry, PartitionEntry, RaftView, Snapshot, StoreVitals,
-        TopicEntry, Traffic, Vitals, WalVitals,
+        BUSIEST_MAX, Busy, DiskVitals, Keeps, LeaseView, NodeEntry, PartitionEntry, RaftView,
+        Snapshot, StoreVitals, TopicEntry, Traffic, Vitals, WalVitals,
     },
 };
 use walrus_types::{
@@ -21,6 +21,7 @@ use walrus_types::{
 use super::{Also, CHAIN_LINKS, Told};
 use crate::model::PartitionName;
 
+mod demo;
 mod groups;
 
 /// Topics are called so, one after another, and then with numbers.
@@ -71,6 +72,8 @@ struct Log {
     end: i64,
     leader: usize,
     reason: &'static str,
+    /// When the open segment was opened.
+    opened_ms: u64,
     /// Records each second.
     pace: u64,
 }
@@ -111,6 +114,7 @@ impl Simulated {
                     end: 0,
                     leader: at % nodes,
                     reason: "create",
+                    opened_ms: 0,
                     pace,
                 }
             })
@@ -261,6 +265,7 @@ impl Simulated {
             log.sealed.remove(0);
         }
         log.base = log.end;
+        log.opened_ms = self.now_ms;
         log.epoch += 1;
         log.reason = reason;
         log.leader = next;
@@ -327,6 +332,22 @@ impl Simulated {
         }
     }
 
+    /// What is written to the partitions that a node leads.
+    fn busiest(&self, at: usize) -> Vec<Busy> {
+        let led = self.logs.iter().filter(|log| log.leader == at && log.end > log.base);
+        let busy = led.map(|log| Busy {
+            topic: log.name.topic.clone(),
+            partition: log.name.partition,
+            epoch: Epoch(i32::try_from(log.epoch).unwrap_or(i32::MAX)),
+            bytes: u64::try_from(log.end - log.base).unwrap_or(0) * 300,
+            since_ms: self.now_ms - log.opened_ms,
+        });
+        let mut busy: Vec<Busy> = busy.collect();
+        busy.sort_by(|one, other| other.per_second().total_cmp(&one.per_second()));
+        busy.truncate(BUSIEST_MAX);
+        busy
+    }
+
     fn node(&self, at: usize) -> NodeEntry {
         let life = &self.nodes[at];
         let leads = self.logs.iter().filter(|log| log.leader == at).count();
@@ -365,6 +386,7 @@ impl Simulated {
             }),
             resident_bytes: Some(48 << 20),
             cpu_ms: Some(life.cpu_ms),
+            busiest: self.busiest(at),
         };
         NodeEntry {
             node: Node {

@@ -1,4 +1,5 @@
-//! Leases: who leads how much, every partition as one field in its leader's colour, and the list.
+//! Leases: who leads how much, every partition as one field in its leader's colour, how much is
+//! written to the busiest of each node, and the list.
 
 use walrus_admin::snapshot::Snapshot;
 
@@ -6,11 +7,13 @@ use super::{nothing_yet, topics};
 use crate::{
     app::App,
     model::{change::Subject, leases, partitions},
-    ui::{chain::place_of, paint::Canvas},
+    ui::{chain::place_of, heat, paint::Canvas},
 };
 
 /// A field that changed so short a time ago is marked.
 const FRESH_MS: i64 = 10_000;
+/// Rows from which on there is room for the heat map.
+const ROOM_FOR_LOAD: usize = 20;
 
 pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     let Some(snapshot) = app.model.seen() else { return nothing_yet(app, canvas) };
@@ -20,7 +23,13 @@ pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     let map = (fields.div_ceil((width - 2).max(1)) + 2).min(height / 4).max(3);
     owners(snapshot, &mut canvas.part(0, 0, width, balance));
     fields_of(app, snapshot, &mut canvas.part(0, balance, width, map));
-    topics::list(app, &mut canvas.part(0, balance + map, width, height - balance - map));
+    // Where there is little room, who leads what matters more.
+    let load = if height >= ROOM_FOR_LOAD { balance } else { 0 };
+    if load > 0 {
+        heat::draw(app, snapshot, &mut canvas.part(0, balance + map, width, load));
+    }
+    let above = balance + map + load;
+    topics::list(app, &mut canvas.part(0, above, width, height - above));
 }
 
 fn owners(snapshot: &Snapshot, canvas: &mut Canvas<'_>) {

@@ -40,6 +40,9 @@ pub(super) fn draw(app: &App, screen: Screen, canvas: &mut Canvas<'_>) {
         let mut inside = canvas.framed(screen.title());
         inside.put(1, 1, "There is nothing to see here:", theme.text());
         inside.put(1, 2, why, theme.strong());
+        if screen == Screen::Playbooks {
+            playbooks(&mut inside);
+        }
         return;
     }
     match screen {
@@ -54,6 +57,24 @@ pub(super) fn draw(app: &App, screen: Screen, canvas: &mut Canvas<'_>) {
         Screen::Gc => gc::draw(app, canvas),
         Screen::Clients => clients::draw(app, canvas),
         Screen::Playbooks | Screen::Operations => {}
+    }
+}
+
+/// What a playbook will be, and what there is until then.
+fn playbooks(inside: &mut Canvas<'_>) {
+    let theme = inside.theme;
+    let lines = [
+        "A playbook is a run of steps against a cluster, as load, a drain, a kill,",
+        "with what must hold meanwhile. They are to be files of a folder playbooks/,",
+        "which is not there yet; then their runs are shown here.",
+        "",
+        "Until then the same is done",
+        "  by hand    walrusctl node drain, rollover, raft transfer, node remove",
+        "  by seeds   walrus-sim: whole clusters that live through faults",
+        "  for real   cargo test -p walrus-tests: processes killed and cut off",
+    ];
+    for (row, line) in lines.iter().enumerate() {
+        inside.put(1, 4 + row, line, theme.dim());
     }
 }
 
@@ -167,6 +188,14 @@ fn said(canvas: &mut Canvas<'_>, title: &str, what: &str) {
 fn nothing_yet(app: &App, canvas: &mut Canvas<'_>) {
     let theme = canvas.theme;
     let mut inside = canvas.framed("");
+    if app.is_replay() {
+        let what = match app.ended() {
+            None => "Reading the recording.",
+            Some(_) => "The recording does not show the cluster here.",
+        };
+        inside.put(1, 1, what, theme.text());
+        return;
+    }
     match &app.model.link {
         Link::Lost { why, .. } => {
             inside.put(1, 1, "No node answers.", theme.strong());

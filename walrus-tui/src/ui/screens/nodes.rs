@@ -109,7 +109,7 @@ fn node(snapshot: &Snapshot, row: &NodeRow<'_>, leases: u64) -> Vec<Cell> {
         row.per_second(|rate| rate.bytes_out, text::bytes),
         row.per_second(|rate| rate.requests, text::count),
         row.cell(cores.map(|cores| format!("{:.0} %", cores * 100.0))),
-        row.own(|vitals| text::micros(vitals.wal.flush_p99_us)),
+        row.own(|vitals| text::micros(vitals.wal.flush_p99_us, row.app.theme.ascii)),
         row.own(|vitals| text::percent(vitals.wal.used_bytes, vitals.wal.ring_bytes)),
         row.cell(row.disk().map(|disk| text::percent(disk.used_bytes(), disk.total_bytes))),
         row.cell(resident.map(|bytes| text::bytes(bytes as f64))),

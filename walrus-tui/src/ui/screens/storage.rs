@@ -62,8 +62,8 @@ fn node(row: &NodeRow<'_>) -> Vec<Cell> {
         row.per_second(|rate| rate.flushes, text::count),
         row.per_second(|rate| rate.logged_bytes, text::bytes),
         row.cell(flushed.map(|rate| text::bytes(rate.logged_bytes / rate.flushes))),
-        row.own(|vitals| text::micros(vitals.wal.flush_p50_us)),
-        row.own(|vitals| text::micros(vitals.wal.flush_p99_us)),
+        row.own(|vitals| text::micros(vitals.wal.flush_p50_us, row.app.theme.ascii)),
+        row.own(|vitals| text::micros(vitals.wal.flush_p99_us, row.app.theme.ascii)),
         bars(12, wal.map(|wal| (wal.hot_tail_bytes, wal.hot_tail_max_bytes))),
         row.own(|vitals| text::bytes(vitals.wal.hot_tail_bytes as f64)),
         bars(12, disk.map(|disk| (disk.used_bytes(), disk.total_bytes))),
@@ -112,7 +112,7 @@ fn flushes(snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
         canvas.put_right(
             NAMES - 1,
             row + 1,
-            &format!("< {}", text::micros(1 << bucket.min(63))),
+            &format!("< {}", text::micros(1 << bucket.min(63), theme.ascii)),
             theme.dim(),
         );
         for (column, (at, _)) in nodes.iter().enumerate() {

@@ -1,0 +1,167 @@
+//! Goes to a moment of a tape: applies its records to what is known, one after the other.
+//!
+//! Who goes back begins at a model that was left on the way, or at a whole snapshot some way
+//! before; what that model did not see (older changes, older rates) is not on the screen then.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use walrus_admin::snapshot::Snapshot;
+
+use crate::{
+    model::{Model, partitions},
+    source::{
+        Also, Told,
+        record::{Kind, Tape, tape::Way},
+    },
+};
+
+/// So many records lie between two models that are left on the way.
+const LEAVE_EVERY: u64 = 64;
+/// Models that are kept, and partitions of all of them.
+const LEFT_MAX: usize = 32;
+const LEFT_PARTITIONS_MAX: usize = 200_000;
+/// From how many records before a moment it is made, and how many partitions times records that
+/// may be.
+const LOOK_BACK_MAX: u64 = 4_000;
+const LOOK_BACK_MIN: u64 = 60;
+const LOOK_BACK_PARTITIONS_MAX: u64 = 2_000_000;
+/// Records that are looked into for what was looked at then.
+const LOOK_UP_MAX: usize = 600;
+
+/// Where on a tape a model stands.
+#[derive(Debug, Default)]
+pub struct Player {
+    /// The last record that it has heard.
+    at: Option<u64>,
+    /// The last snapshot that was told up to there, on which the next builds.
+    known: Option<Arc<Snapshot>>,
+    left: VecDeque<Left>,
+    /// What could not be played, since that was looked at last.
+    trouble: Option<String>,
+}
+
+/// A model that was left on the way.
+#[derive(Debug)]
+struct Left {
+    at: u64,
+    known: Option<Arc<Snapshot>>,
+    model: Model,
+}
+
+impl Player {
+    /// Stands behind the last record.
+    #[must_use]
+    pub fn at_end(tape: &Tape) -> Self {
+        Self { at: tape.last(), ..Self::default() }
+    }
+
+    /// The last record that was heard.
+    #[must_use]
+    pub const fn at(&self) -> Option<u64> {
+        self.at
+    }
+
+    /// Why something is missing in what is shown.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Brings the model to a record, with what `also` was told up to there.
+    pub fn seek(&mut self, model: &mut Model, tape: &Tape, to: u64, also: Option<&Also>) {
+        let many = model.seen().map_or(0, |snapshot| partitions(snapshot).count());
+        let look_back = LOOK_BACK_PARTITIONS_MAX / u64::try_from(many.max(1)).unwrap_or(u64::MAX);
+        let look_back = look_back.clamp(LOOK_BACK_MIN, LOOK_BACK_MAX);
+        let is_near =
+            self.at.is_some_and(|at| at <= to && to - at <= look_back && at + 1 >= tape.first());
+        let jumps = !is_near;
+        if jumps {
+            self.begin(model, tape, to, look_back);
+        } else if self.known.is_none() {
+            self.known = self.at.and_then(|at| snapshot_at(tape, at));
+        }
+        let from = self.at.map_or(tape.first(), |at| at + 1).max(tape.first());
+        for number in from..=to {
+            self.hear(model, tape, number, also);
+            if to - from >= LEAVE_EVERY && number.is_multiple_of(LEAVE_EVERY) {
+                self.leave(model, number, many);
+            }
+        }
+        self.at = Some(to);
+        if jumps {
+            self.look_up(model, tape, also);
+        }
+    }
+
+    /// The nearest model that was left, or none at all before a whole snapshot.
+    fn begin(&mut self, model: &mut Model, tape: &Tape, to: u64, look_back: u64) {
+        self.trouble = None;
+        self.left.retain(|left| left.at + 1 >= tape.first());
+        let nearest = self.left.iter().filter(|left| left.at <= to).max_by_key(|left| left.at);
+        if let Some(left) = nearest.filter(|left| to - left.at <= look_back) {
+            *model = left.model.clone();
+            (self.at, self.known) = (Some(left.at), left.known.clone());
+            return;
+        }
+        (*model, self.known) = (Model::default(), None);
+        let earliest = to.saturating_sub(look_back).max(tape.first());
+        let is_whole = |number: &u64| tape.get(*number).is_some_and(|one| one.kind == Kind::Whole);
+        let after = (earliest..=to).find(is_whole);
+        let begin = after.or_else(|| tape.find(earliest, Way::Back, |one| one.kind == Kind::Whole));
+        self.at = begin.unwrap_or(tape.first()).checked_sub(1);
+    }
+
+    fn hear(&mut self, model: &mut Model, tape: &Tape, number: u64, also: Option<&Also>) {
+        let Some(record) = tape.get(number) else { return };
+        match record.told(&mut self.known) {
+            Ok(told) => model.hear(told, record.at, also),
+            Err(why) => self.trouble = Some(why.to_string()),
+        }
+    }
+
+    fn leave(&mut self, model: &Model, at: u64, partitions: usize) {
+        if self.left.iter().any(|left| left.at == at) {
+            return;
+        }
+        let most = (LEFT_PARTITIONS_MAX / partitions.max(1)).clamp(1, LEFT_MAX);
+        while self.left.len() >= most {
+            self.left.pop_front();
+        }
+        self.left.push_back(Left { at, known: self.known.clone(), model: model.clone() });
+    }
+
+    /// What was told last, up to here, of what is looked at beside the cluster.
+    pub fn look_up(&self, model: &mut Model, tape: &Tape, also: Option<&Also>) {
+        (model.chain, model.group, model.groups) = (None, None, None);
+        let (Some(also), Some(at)) = (also, self.at) else { return };
+        let kept = (tape.first()..=at).rev().filter_map(|number| tape.get(number));
+        let kept = kept.filter(|record| record.kind == Kind::Also).take(LOOK_UP_MAX);
+        for record in kept {
+            if let Ok(told) = record.told(&mut None)
+                && told.is_of(also)
+            {
+                return model.hear(told, record.at, Some(also));
+            }
+        }
+        let why = || "nothing of it was kept up to here".to_owned();
+        let now = tape.get(at).map(|record| record.at).unwrap_or_default();
+        let told = match also.clone() {
+            Also::Chain(name) => Told::Chain { name, chain: Err(why()) },
+            Also::Groups => Told::Groups(Err(why())),
+            Also::Group(name) => Told::Group { name, group: Err(why()) },
+        };
+        model.hear(told, now, Some(also));
+    }
+}
+
+/// The snapshot that was told last, up to a record.
+fn snapshot_at(tape: &Tape, at: u64) -> Option<Arc<Snapshot>> {
+    let whole = tape.find(at + 1, Way::Back, |record| record.kind == Kind::Whole)?;
+    let mut known = None;
+    for record in (whole..=at).filter_map(|number| tape.get(number)) {
+        if matches!(record.kind, Kind::Whole | Kind::Delta) {
+            record.told(&mut known).ok()?;
+        }
+    }
+    known
+}

@@ -1,0 +1,126 @@
+//! What the console asks for, carried out.
+
+use std::{fs::File, io::Write as _, ops::ControlFlow, path::Path, sync::mpsc::SyncSender};
+
+use tokio::sync::watch;
+use walrus_types::UptimeMs;
+
+use super::{
+    Item, Settings,
+    listen::{self, Running},
+    terminal::Screen,
+};
+use crate::{
+    app::{App, Effect, Message, Sent},
+    once::{self, svg},
+    source::{Wanted, live::Cluster},
+};
+
+/// The longest text that is copied: as the sequence for it most terminals take no more.
+pub(super) const COPIED_MAX: usize = 74_994;
+
+/// What carries out what the console asks for.
+pub(super) struct Hands {
+    settings: Settings,
+    send: SyncSender<Item>,
+    /// The number of the source that is listened to.
+    number: u64,
+    wanted: watch::Sender<Wanted>,
+}
+
+impl Hands {
+    /// Listens to a source that runs.
+    pub(super) fn new(
+        settings: Settings,
+        send: SyncSender<Item>,
+        running: Running,
+    ) -> std::io::Result<Self> {
+        let Running { told, wanted } = running;
+        let hands = Self { settings, send, number: 0, wanted };
+        hands.listen(told)?;
+        Ok(hands)
+    }
+
+    fn listen(&self, told: std::sync::mpsc::Receiver<crate::source::Told>) -> std::io::Result<()> {
+        let recording = self.settings.recording.clone();
+        listen::listen(told, self.number, self.settings.began, recording, self.send.clone())
+    }
+
+    pub(super) const fn listens_to(&self, number: u64) -> bool {
+        self.number == number
+    }
+
+    /// Asks for what the console wants now.
+    pub(super) fn ask(&self, app: &App) {
+        if let Effect::Ask(wish) = app.ask() {
+            drop(self.wanted.send_replace(wish));
+        }
+    }
+
+    /// Carries something out; breaks where the console is to end.
+    pub(super) fn carry_out(
+        &mut self,
+        effect: Effect,
+        app: &mut App,
+        screen: &mut Screen,
+        now: UptimeMs,
+    ) -> std::io::Result<ControlFlow<()>> {
+        let said = match effect {
+            Effect::Quit => return Ok(ControlFlow::Break(())),
+            Effect::Ask(wish) => {
+                drop(self.wanted.send_replace(wish));
+                None
+            }
+            Effect::Mouse(takes) => {
+                screen.mouse(takes)?;
+                None
+            }
+            Effect::Copy(text) if text.len() > COPIED_MAX => {
+                Some(format!("{} bytes are more than a terminal copies", text.len()))
+            }
+            Effect::Copy(text) => {
+                screen.copy(&text)?;
+                Some(format!("{text} is copied, if this terminal allows it (OSC 52)"))
+            }
+            Effect::Write(path) => Some(match write(app, &path, screen.size()?) {
+                Ok(()) => format!("written to {}", path.display()),
+                Err(why) => format!("{}: {why}", path.display()),
+            }),
+            Effect::Switch(name) => Some(match self.switch(&name, app) {
+                Ok(()) => format!("this is {name}"),
+                Err(why) => why,
+            }),
+        };
+        if let Some(said) = said {
+            drop(app.update(Message::Said(said), now));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Leaves the source that is listened to for another cluster.
+    fn switch(&mut self, name: &str, app: &mut App) -> Result<(), String> {
+        let chosen = self.settings.config.named(name).map_err(|why| why.to_string())?;
+        let source = Box::new(Cluster(chosen.context.endpoints.clone()));
+        let running = listen::start(source, self.settings.began).map_err(|why| why.to_string())?;
+        self.number += 1;
+        self.wanted = running.wanted;
+        self.listen(running.told).map_err(|why| why.to_string())?;
+        app.send_to(Sent::to(&chosen));
+        self.ask(app);
+        Ok(())
+    }
+}
+
+/// Writes what is shown to a file that is not there yet, in the form that its name says.
+fn write(app: &mut App, path: &Path, size: (u16, u16)) -> Result<(), String> {
+    let form = path.extension().and_then(|form| form.to_str());
+    let written = match form {
+        Some("txt") => once::text(&once::picture(app, size)),
+        Some("svg") => svg::svg(&once::picture(app, size)),
+        Some("json") => format!("{:#}\n", once::json(app)),
+        _ => return Err("the name is to end in .txt, .json or .svg".to_owned()),
+    };
+    let file = File::options().write(true).create_new(true).open(path);
+    let mut file = file.map_err(|why| why.to_string())?;
+    file.write_all(written.as_bytes()).map_err(|why| why.to_string())
+}

@@ -1,0 +1,110 @@
+//! The threads of a source: the one that it runs on, and the one that hands on what it tells and
+//! keeps it.
+
+use std::{
+    fs::File,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, SyncSender},
+    },
+    thread,
+    time::Instant,
+};
+
+use tokio::sync::watch;
+use walrus_types::UptimeMs;
+
+use super::{Item, WAITING_MAX};
+use crate::{
+    app::Message,
+    source::{
+        Source, Told, Wanted,
+        record::{Recorder, file::Writer},
+    },
+};
+
+/// A source that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// What it tells.
+    pub told: Receiver<Told>,
+    /// What it is asked for.
+    pub wanted: watch::Sender<Wanted>,
+}
+
+/// Where what is told is kept.
+#[derive(Debug, Clone, Default)]
+pub struct Recording {
+    /// Whether it is, so that one can go back: a recording that is played is kept already.
+    pub in_memory: bool,
+    /// The file of `--record`, whichever cluster is shown.
+    pub file: Option<Arc<Mutex<Writer<File>>>>,
+}
+
+/// Starts a source. It ends when what it tells is heard no more.
+///
+/// # Errors
+/// What starting a thread said.
+pub fn start(source: Box<dyn Source>, began: Instant) -> std::io::Result<Running> {
+    let (wanted, wishes) = watch::channel(Wanted::default());
+    let (tell, told) = mpsc::sync_channel(WAITING_MAX);
+    let named = thread::Builder::new().name("source".to_owned());
+    drop(named.spawn(move || source.run(began, wishes, tell))?);
+    Ok(Running { told, wanted })
+}
+
+/// Hands on what source `number` tells, and keeps it.
+pub(super) fn listen(
+    told: Receiver<Told>,
+    number: u64,
+    began: Instant,
+    recording: Recording,
+    send: SyncSender<Item>,
+) -> std::io::Result<()> {
+    let named = thread::Builder::new().name("listen".to_owned());
+    drop(named.spawn(move || {
+        let mut recorder = Recorder::default();
+        let mut has_said = false;
+        while let Ok(told) = told.recv() {
+            let now = UptimeMs(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+            // What is to be shown is not to wait for what is kept of it.
+            if send.send(Item::Told(number, told.clone())).is_err() {
+                return;
+            }
+            if !recording.in_memory {
+                continue;
+            }
+            let kept = keep(&mut recorder, &recording, &told, now);
+            let is_heard = kept.said.is_none_or(|why| {
+                let is_new = !std::mem::replace(&mut has_said, true);
+                !is_new || send.send(Item::Message(Message::Said(why))).is_ok()
+            });
+            let kept = kept.told.is_none_or(|told| send.send(Item::Told(number, told)).is_ok());
+            if !kept || !is_heard {
+                return;
+            }
+        }
+    })?);
+    Ok(())
+}
+
+/// What there is to tell of keeping something.
+struct Kept {
+    told: Option<Told>,
+    said: Option<String>,
+}
+
+fn keep(recorder: &mut Recorder, recording: &Recording, told: &Told, now: UptimeMs) -> Kept {
+    let record = match recorder.take(told, now) {
+        Ok(record) => record,
+        Err(why) => {
+            let said = Some(format!("what is told is not kept: {why}"));
+            return Kept { told: None, said };
+        }
+    };
+    let written = recording
+        .file
+        .as_ref()
+        .map_or(Ok(()), |file| file.lock().unwrap_or_else(PoisonError::into_inner).push(&record));
+    Kept { told: Some(Told::Kept(record)), said: written.err() }
+}

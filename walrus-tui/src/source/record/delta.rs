@@ -1,0 +1,75 @@
+//! What of a snapshot is different from the one before, as `Snapshot::onto` puts it back.
+
+use walrus_admin::snapshot::{PartitionEntry, Snapshot, TopicEntry};
+
+/// What changed, on top of `before`; `None` where that cannot be said.
+pub(super) fn between(before: &Snapshot, now: &Snapshot) -> Option<Snapshot> {
+    let is_next = before.cluster == now.cluster && before.metadata_version <= now.metadata_version;
+    let is_plain = before.since.is_none() && now.since.is_none() && now.gone.is_empty();
+    // Nothing says that there were operations and are none any more.
+    let is_known = now.operations.is_some() || before.operations.is_none();
+    if !is_next || !is_plain || !is_known || !is_sorted(before) || !is_sorted(now) {
+        return None;
+    }
+    let mut gone = Vec::new();
+    let mut topics = Vec::new();
+    let mut rest = now.topics.iter().peekable();
+    for was in &before.topics {
+        while let Some(made) = rest.next_if(|topic| topic.topic < was.topic) {
+            topics.push(made.clone());
+        }
+        match rest.next_if(|topic| topic.topic == was.topic) {
+            None => gone.push(was.topic.clone()),
+            Some(is) if is == was => {}
+            Some(is) => match changed(was, is) {
+                Some(changed) => topics.push(changed),
+                // It was made anew.
+                None => {
+                    gone.push(was.topic.clone());
+                    topics.push(is.clone());
+                }
+            },
+        }
+    }
+    topics.extend(rest.cloned());
+    Some(Snapshot {
+        cluster: now.cluster.clone(),
+        answered_by: now.answered_by,
+        metadata_version: now.metadata_version,
+        since: Some(before.metadata_version),
+        gone,
+        at_ms: now.at_ms,
+        group: now.group.clone(),
+        nodes: now.nodes.clone(),
+        topics,
+        operations: now.operations.clone().filter(|_| now.operations != before.operations),
+    })
+}
+
+/// The partitions that are others now; `None` where one is there no more.
+fn changed(was: &TopicEntry, is: &TopicEntry) -> Option<TopicEntry> {
+    let find = |one: &PartitionEntry, of: &TopicEntry| {
+        of.partitions.binary_search_by_key(&one.partition, |other| other.partition).ok()
+    };
+    if was.partitions.iter().any(|one| find(one, is).is_none()) {
+        return None;
+    }
+    let others = is
+        .partitions
+        .iter()
+        .filter(|one| find(one, was).is_none_or(|at| was.partitions[at] != **one));
+    Some(TopicEntry {
+        topic: is.topic.clone(),
+        replicas_target: is.replicas_target,
+        keeps: is.keeps,
+        partitions: others.cloned().collect(),
+    })
+}
+
+/// Whether topics and partitions stand in their order, once each: who puts a change back searches.
+fn is_sorted(snapshot: &Snapshot) -> bool {
+    snapshot.topics.is_sorted_by(|one, other| one.topic < other.topic)
+        && snapshot.topics.iter().all(|topic| {
+            topic.partitions.is_sorted_by(|one, other| one.partition < other.partition)
+        })
+}
