@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, default_value_t = 3, requires = "demo", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub nodes: u32,
     /// Keeps all that is told in this file, which must not be there yet; `replay` plays it.
-    #[arg(long, value_name = "FILE", conflicts_with = "once")]
+    #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// How long `--demo --cast` goes on.
     #[arg(long = "for", value_name = "SECONDS", default_value = "20s", requires = "cast", value_parser = seconds)]

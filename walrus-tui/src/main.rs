@@ -77,10 +77,14 @@ fn show(args: &Args) -> Result<(), Failed> {
     }
     if !view.once {
         terminal()?;
+    } else if args.record.is_some() && !args.demo {
+        return Err(wrong("one screen is no recording: --record is for a console that stays"));
     }
     if view.once && args.demo {
         let mut simulated = begin::simulated(args).map_err(wrong)?;
-        once::play(&mut app, &mut simulated, once::DEMO_SECONDS).map_err(failed)?;
+        let file = args.record.as_deref().map(recording).transpose()?;
+        once::play(&mut app, &mut simulated, once::DEMO_SECONDS, file.as_deref())
+            .map_err(failed)?;
         return write_once(args, app);
     }
     let began = Instant::now();

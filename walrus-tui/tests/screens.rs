@@ -1,7 +1,7 @@
 //! Every screen at three sizes on a made-up cluster, against pictures that are kept beside this
 //! file. `WALRUS_PICTURES=write` writes them anew: look at the difference before it is kept.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Mutex};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use walrus_tui::{
@@ -11,10 +11,14 @@ use walrus_tui::{
     screen::Screen,
     source::{
         Told,
-        record::Recorder,
+        record::{Recorder, file::Writer},
+        replay::Replay,
         simulated::{Simulated, Size},
     },
-    ui::theme::{Colors, Theme},
+    ui::{
+        keymap::Keymap,
+        theme::{Colors, Theme},
+    },
 };
 use walrus_types::{PartitionIndex, UptimeMs};
 
@@ -189,7 +193,7 @@ fn the_pictures_of_the_readme_are_what_the_program_writes() {
             app.places.remove(0);
         }
         let mut simulated = Simulated::new(7, Size::default());
-        once::play(&mut app, &mut simulated, once::DEMO_SECONDS).unwrap();
+        once::play(&mut app, &mut simulated, once::DEMO_SECONDS, None).unwrap();
         let picture = once::svg::svg(&once::picture(&mut app, (120, 32)));
         let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "pictures", file].iter().collect();
         assert!(
@@ -197,6 +201,35 @@ fn the_pictures_of_the_readme_are_what_the_program_writes() {
             "walrus-tui/pictures/draw makes {file} anew"
         );
     }
+}
+
+#[test]
+fn the_keys_of_the_readme_are_those_of_the_program() {
+    let readme: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "README.md"].iter().collect();
+    let readme = std::fs::read_to_string(readme).expect("the checkout is whole");
+    let table = Keymap::default().markdown();
+    assert!(readme.contains(&table), "walrus-tui keys writes the table anew:\n{table}");
+}
+
+#[test]
+fn a_recording_of_what_is_made_up_shows_what_the_readme_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.rec");
+    let file = Mutex::new(Writer::create(&path).unwrap());
+    let mut simulated = Simulated::new(7, Size::default());
+    let mut live = App::new(Theme::default());
+    once::play(&mut live, &mut simulated, once::DEMO_SECONDS, Some(&file)).unwrap();
+    let mut app = App::new(Theme { colors: Colors::True, ascii: false });
+    app.places = vec![Place::Screen(Screen::Leases)];
+    app.replay("1".parse().unwrap());
+    let mut recording = Replay::open(&path).unwrap();
+    once::at(&mut app, &mut recording, Some("12:40:50")).unwrap();
+    let picture = once::svg::svg(&once::picture(&mut app, (120, 32)));
+    let kept: PathBuf = [env!("CARGO_MANIFEST_DIR"), "pictures", "replay.svg"].iter().collect();
+    assert!(
+        std::fs::read_to_string(kept).is_ok_and(|kept| kept == picture),
+        "walrus-tui/pictures/draw makes replay.svg anew"
+    );
 }
 
 #[test]

@@ -3,7 +3,11 @@
 pub mod cast;
 pub mod svg;
 
-use std::{sync::mpsc::Receiver, time::Duration};
+use std::{
+    fs::File,
+    sync::{Mutex, PoisonError, mpsc::Receiver},
+    time::Duration,
+};
 
 use ratatui::{buffer::Buffer, layout::Rect};
 use walrus_types::UptimeMs;
@@ -14,6 +18,7 @@ use crate::{
     screen::Screen,
     source::{
         Told, Wanted,
+        record::{Recorder, file::Writer},
         replay::Replay,
         simulated::{STEP_MS, Simulated},
     },
@@ -108,19 +113,33 @@ pub fn fill(app: &mut App, told: &Receiver<Told>, patience: Duration) -> Result<
     }
 }
 
-/// What a made-up cluster shows after so many seconds.
+/// What a made-up cluster shows after so many seconds, which `file` keeps.
 ///
 /// # Errors
-/// That there is no such partition or group.
-pub fn play(app: &mut App, simulated: &mut Simulated, seconds: u64) -> Result<(), String> {
+/// That there is no such partition or group, or that it cannot be kept.
+pub fn play(
+    app: &mut App,
+    simulated: &mut Simulated,
+    seconds: u64,
+    file: Option<&Mutex<Writer<File>>>,
+) -> Result<(), String> {
     let mut now = UptimeMs(0);
+    let mut recorder = Recorder::default();
+    let mut tell = |app: &mut App, told: Told, now: UptimeMs| {
+        if let Some(file) = file {
+            let record = recorder.take(&told, now).map_err(|why| why.to_string())?;
+            file.lock().unwrap_or_else(PoisonError::into_inner).push(&record)?;
+        }
+        app.update(Message::Told(told), now);
+        Ok::<(), String>(())
+    };
     for _ in 0..seconds {
         simulated.step();
         now = UptimeMs(now.0 + STEP_MS);
-        app.update(Message::Told(Told::Snapshot(simulated.shared())), now);
+        tell(app, Told::Snapshot(simulated.shared()), now)?;
     }
     if let Effect::Ask(Wanted { also: Some(also), .. }) = app.ask() {
-        app.update(Message::Told(simulated.tell(&also)), now);
+        tell(app, simulated.tell(&also), now)?;
     }
     if let Some(why) = failed(app) {
         return Err(why.to_owned());

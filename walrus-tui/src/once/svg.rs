@@ -15,6 +15,8 @@ const MARGIN: usize = 10;
 const GROUND: &str = "#11151c";
 const INK: &str = "#d3d9e1";
 const DIM: &str = "#7d848e";
+/// The side of a frame.
+const POST: &str = "│";
 
 /// What a run of cells looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,12 +53,24 @@ fn line(buffer: &Buffer, row: u16, out: &mut String) {
         let look = look(first);
         let (begin, mut text) = (column, String::new());
         while let Some(cell) = buffer.cell((column, row)).filter(|cell| self::look(cell) == look) {
-            text.push_str(cell.symbol());
+            if cell.symbol() == POST {
+                post(out, (MARGIN + usize::from(column) * CELL.0, y), &look);
+                text.push(' ');
+            } else {
+                text.push_str(cell.symbol());
+            }
             column += 1;
         }
         let (x, cells) = (MARGIN + usize::from(begin) * CELL.0, usize::from(column - begin));
         run(out, (x, y, cells * CELL.0), &look, &text);
     }
+}
+
+/// The side of a frame: lines of text lie further apart than its sign is high.
+fn post(out: &mut String, (x, y): (usize, usize), look: &Look) {
+    let (x, high, ink) = (x + CELL.0 / 2, CELL.1, &look.ink);
+    writeln!(out, "<rect x=\"{x}\" y=\"{y}\" width=\"1\" height=\"{high}\" fill=\"{ink}\"/>")
+        .expect("a String takes all");
 }
 
 fn run(out: &mut String, (x, y, wide): (usize, usize, usize), look: &Look, text: &str) {

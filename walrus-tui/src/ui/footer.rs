@@ -20,33 +20,62 @@ pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     keys(app, canvas);
 }
 
+/// What is of use in the past, with what it is called there.
+const IN_PAST: [(Action, &str); 10] = [
+    (Action::SampleBack, "step back"),
+    (Action::SampleOn, "on"),
+    (Action::EventBack, "event back"),
+    (Action::EventOn, "on"),
+    (Action::Time, "time"),
+    (Action::Live, "now"),
+    (Action::Slower, "slower"),
+    (Action::Faster, "faster"),
+    (Action::Help, "help"),
+    (Action::Open, "open"),
+];
+
 fn keys(app: &App, canvas: &mut Canvas<'_>) {
-    let theme = canvas.theme;
+    let (theme, width) = (canvas.theme, canvas.width());
     let hint = |action: Action, what: &'static str| (app.keys.key_of(action), what);
     let wide = |(key, what): &(String, &str)| text::width(key) + 1 + text::width(what);
-    // Whatever else there is room for, the way out is shown.
-    let quit = hint(Action::Quit, "quit");
-    let mouse = if app.mouse { "MOUSE ON, shift selects" } else { "mouse off" };
-    let last = [hint(Action::Mouse, mouse), quit.clone()];
-    let needed: usize = last.iter().map(|hint| wide(hint) + 2).sum();
-    let room = canvas.width().saturating_sub(if app.mouse { needed } else { wide(&quit) + 2 });
-    let mut put = |x: usize, (key, what): (String, &str)| {
-        let x = canvas.put(x, 0, &key, theme.strong());
+    let mut put = |x: usize, (key, what): &(String, &str)| {
+        let x = canvas.put(x, 0, key, theme.strong());
         canvas.put(x + 1, 0, what, theme.dim()) + 2
     };
-    let mut x = put(1, ("1-0".to_owned(), "screens"));
-    for bound in app.keys.bound().iter().take(IN_FOOTER) {
-        let what = if bound.action == Action::Mouse { mouse } else { bound.what };
-        let hint = hint(bound.action, what);
-        let is_elsewhere = bound.action == Action::Mouse && app.mouse;
-        if !is_elsewhere && x + wide(&hint) < room {
+    // Whatever else there is room for, the way out is shown, and who has the mouse.
+    let mut last = vec![hint(Action::Quit, "quit")];
+    if app.mouse {
+        last.insert(0, hint(Action::Mouse, "MOUSE ON, shift selects"));
+    }
+    let needed: usize = last.iter().map(|hint| wide(hint) + 2).sum();
+    let room = width.saturating_sub(needed);
+    let mut x = 1;
+    for hint in &first(app) {
+        if x + wide(hint) < room {
             x = put(x, hint);
         }
     }
     let mut x = room + 1;
-    for hint in last.into_iter().skip(usize::from(!app.mouse)) {
+    for hint in &last {
         x = put(x, hint);
     }
+}
+
+/// The keys that are of use now, what is used most first.
+fn first(app: &App) -> Vec<(String, &'static str)> {
+    let hint = |action: Action, what: &'static str| (app.keys.key_of(action), what);
+    if app.past.is_some() {
+        let freeze = if app.is_held() { "go on" } else { "hold" };
+        let past = IN_PAST.into_iter().map(|(action, what)| hint(action, what));
+        return std::iter::once(hint(Action::Freeze, freeze)).chain(past).collect();
+    }
+    let usual = app.keys.bound().iter().take(IN_FOOTER);
+    let usual = usual.filter(|bound| bound.action != Action::Mouse || !app.mouse);
+    let usual = usual.map(|bound| match bound.action {
+        Action::Mouse => hint(Action::Mouse, "mouse off"),
+        action => hint(action, bound.what),
+    });
+    std::iter::once(("1-0".to_owned(), "screens")).chain(usual).collect()
 }
 
 /// What is being typed, and what it may mean.

@@ -350,14 +350,24 @@ impl Keymap {
         bound.and_then(|bound| bound.keys.first()).map_or_else(String::new, |key| key.name())
     }
 
-    /// All of it as rows of a table in Markdown, for the README.
+    /// All of it as rows of a table in Markdown, for the README. The screens share a row.
     #[must_use]
     pub fn markdown(&self) -> String {
+        let code =
+            |keys: &[Key]| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" ");
         let mut out = "| key | what it does | in `[keys]` |\n|---|---|---|\n".to_owned();
+        let (mut keys_of, mut names) = (Vec::new(), Vec::new());
         for bound in &self.bound {
-            let keys: Vec<String> = bound.keys.iter().map(|key| format!("`{key}`")).collect();
-            out.push_str(&format!("| {} | {} | {} |\n", keys.join(" "), bound.what, bound.name));
+            let keys = code(&bound.keys);
+            if matches!(bound.action, Action::Go(_)) {
+                keys_of.push(keys);
+                names.push(bound.name);
+            } else {
+                out.push_str(&format!("| {keys} | {} | {} |\n", bound.what, bound.name));
+            }
         }
+        let (keys, names) = (keys_of.join(", "), names.join(", "));
+        out.push_str(&format!("| {keys} | the screens: {names} | as they are called |\n"));
         out
     }
 }

@@ -23,7 +23,8 @@ pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     let x = canvas.put(1, 0, sign, theme.strong());
     let x = canvas.put(x + 1, 0, &clock(first_wall), theme.dim());
     let end = end(app, past.player.trouble());
-    let right = format!("{} x{}{end}", clock(last.wall), past.speed);
+    let times = theme.glyph("×", "x");
+    let right = format!("{} {times}{}{end}", clock(last.wall), past.speed);
     let room = canvas.width().saturating_sub(x + text::width(&right) + 4);
     if room < 10 {
         return canvas.put_right(canvas.width(), 0, &right, theme.dim());
