@@ -5,9 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand, ValueEnum};
 use walrus_admin::Endpoint;
 
-use crate::{app::past::Speed, screen::Screen};
+use crate::{app::past::Speed, screen::Screen, ui::keymap::Key};
 
-/// A live console of a Walrus cluster: nodes, leases, chains of segments. It changes nothing.
+/// A live console of a Walrus cluster: nodes, leases, chains of segments. Changes are planned and agreed to first.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "walrus-tui",
@@ -50,6 +50,10 @@ pub struct Args {
     /// How long `--demo --cast` goes on.
     #[arg(long = "for", value_name = "SECONDS", default_value = "20s", requires = "cast", value_parser = seconds)]
     pub lasts: Duration,
+    /// With --demo --once: keys that are pressed before the picture is drawn, by their names with
+    /// blanks between them, like ": d r a i n space n 2 enter".
+    #[arg(long, value_name = "KEYS", requires = "demo", requires = "once", value_parser = keys)]
+    pub press: Option<std::sync::Arc<[Key]>>,
     /// How it is shown.
     #[command(flatten)]
     pub view: View,
@@ -149,6 +153,12 @@ pub enum ColorsArg {
     Sixteen,
     /// All.
     True,
+}
+
+/// Keys by their names.
+fn keys(given: &str) -> Result<std::sync::Arc<[Key]>, String> {
+    let named = |name| Key::of(name).ok_or_else(|| format!("{name:?} is no key"));
+    given.split_whitespace().map(named).collect()
 }
 
 fn size(given: &str) -> Result<(u16, u16), String> {

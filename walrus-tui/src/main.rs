@@ -17,7 +17,7 @@ use walrus_tui::{
     once::{self, cast, svg},
     runtime::{self, Recording, Settings},
     screen::Screen,
-    source::{self, Source, live, record::file::Writer},
+    source::{self, Source, live, record::file::Writer, simulated::Demo},
 };
 
 /// How long `--once` waits for an answer.
@@ -85,11 +85,12 @@ fn show(args: &Args) -> Result<(), Failed> {
         let file = args.record.as_deref().map(recording).transpose()?;
         once::play(&mut app, &mut simulated, once::DEMO_SECONDS, file.as_deref())
             .map_err(failed)?;
+        once::press(&mut app, &mut simulated, args.press.as_deref().unwrap_or_default());
         return write_once(args, app);
     }
     let began = Instant::now();
     let source: Box<dyn Source> = if args.demo {
-        Box::new(begin::simulated(args).map_err(wrong)?)
+        Box::new(Demo::of(begin::simulated(args).map_err(wrong)?))
     } else {
         let chosen = begin::chosen(args, &config).map_err(wrong)?;
         begin::send(&mut app, &chosen, &config);

@@ -56,7 +56,6 @@ impl Screen {
     pub const fn absent(self) -> Option<&'static str> {
         match self {
             Self::Playbooks => Some("no playbook runs, and nothing here runs one yet"),
-            Self::Operations => Some("nodes keep no list of operations yet"),
             Self::Overview
             | Self::Nodes
             | Self::Topics
@@ -65,6 +64,7 @@ impl Screen {
             | Self::Storage
             | Self::Groups
             | Self::Events
+            | Self::Operations
             | Self::Gc
             | Self::Clients => None,
         }

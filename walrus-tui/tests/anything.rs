@@ -37,7 +37,7 @@ fn keys() -> impl Strategy<Value = Event> {
     let code = prop_oneof![
         any::<char>().prop_map(KeyCode::Char),
         prop::sample::select(
-            "1234567890DK/sS?qjkgGr: [[[]]{}<>tLmcwT"
+            "1234567890DK/sS?qjkgGr: aayC[[[]]{}<>tLmcwT"
                 .chars()
                 .map(KeyCode::Char)
                 .collect::<Vec<_>>()
@@ -189,6 +189,11 @@ impl Played {
                     }
                 }
                 Effect::Copy(_) | Effect::Write(_) | Effect::Mouse(_) => {}
+                Effect::Act(act) => {
+                    assert!(self.app.permit().is_ok(), "asked for without leave: {act:?}");
+                    let acted = self.simulated.act(&act);
+                    self.happens(Message::Acted(acted), false);
+                }
                 Effect::Switch(name) => panic!("there is no context {name}"),
             }
         }

@@ -123,6 +123,52 @@ fn every_other_screen_is_as_it_was() {
     }
 }
 
+/// Presses keys, and has the made-up cluster do what they come to.
+fn act(app: &mut App, simulated: &mut Simulated, keys: &str) {
+    let now = app.clock();
+    for key in keys.chars() {
+        let code = match key {
+            '\n' => KeyCode::Enter,
+            '>' => KeyCode::Right,
+            key => KeyCode::Char(key),
+        };
+        let key = Message::Key(KeyEvent::new(code, KeyModifiers::NONE));
+        for effect in app.update(key, now) {
+            if let Effect::Act(act) = effect {
+                app.update(Message::Acted(simulated.act(&act)), now);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_done_is_planned_agreed_to_and_followed() {
+    let (mut app, mut simulated, _) = console(60, Theme::default());
+    act(&mut app, &mut simulated, "2ja");
+    compare("actions", &mut app);
+    act(&mut app, &mut simulated, "jj\nn");
+    compare("plan-drain", &mut app);
+    act(&mut app, &mut simulated, "2\n");
+    let later = |app: &mut App, simulated: &mut Simulated, seconds| {
+        for _ in 0..seconds {
+            simulated.step();
+            let told = Message::Told(Told::Snapshot(simulated.shared()));
+            app.update(told, UptimeMs(app.clock().0 + 1_000));
+        }
+    };
+    later(&mut app, &mut simulated, 2);
+    compare("operation-under-way", &mut app);
+    later(&mut app, &mut simulated, 9);
+    act(&mut app, &mut simulated, ":rollover orders\n");
+    compare("plan-rollover", &mut app);
+    act(&mut app, &mut simulated, ">\n");
+    later(&mut app, &mut simulated, 12);
+    compare("operations-done", &mut app);
+    act(&mut app, &mut simulated, ":drain n1\n");
+    app.theme.ascii = true;
+    compare("plan-ascii", &mut app);
+}
+
 #[test]
 fn what_was_is_shown_on_a_line_of_time_that_says_where_something_happened() {
     let (mut app, simulated, _) = console(200, Theme::default());
@@ -181,11 +227,12 @@ fn help_names_every_key() {
 #[test]
 fn the_pictures_of_the_readme_are_what_the_program_writes() {
     let places = [
-        ("overview.svg", Place::Screen(Screen::Overview)),
-        ("leases.svg", Place::Screen(Screen::Leases)),
-        ("chain.svg", Place::Partition(partition("clicks", 1))),
+        ("overview.svg", Place::Screen(Screen::Overview), ""),
+        ("leases.svg", Place::Screen(Screen::Leases), ""),
+        ("chain.svg", Place::Partition(partition("clicks", 1)), ""),
+        ("plan.svg", Place::Screen(Screen::Overview), ":drain n2\nn"),
     ];
-    for (file, place) in places {
+    for (file, place, keys) in places {
         let theme = Theme { colors: Colors::True, ascii: false };
         let mut app = App::new(theme);
         app.places = vec![Place::Screen(Screen::Topics), place];
@@ -194,6 +241,7 @@ fn the_pictures_of_the_readme_are_what_the_program_writes() {
         }
         let mut simulated = Simulated::new(7, Size::default());
         once::play(&mut app, &mut simulated, once::DEMO_SECONDS, None).unwrap();
+        act(&mut app, &mut simulated, keys);
         let picture = once::svg::svg(&once::picture(&mut app, (120, 32)));
         let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "pictures", file].iter().collect();
         assert!(

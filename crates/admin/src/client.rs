@@ -4,6 +4,8 @@
 //! only one node can do is answered with who that is, and [`Client::send`] asks there. Every
 //! change of `/v1` may be asked for twice, so a question whose answer was lost is asked again.
 
+mod actor;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -19,6 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::TcpStream, time::timeout};
 use walrus_types::NodeId;
 
+pub use self::actor::actor;
 use crate::{
     cluster::{ClusterStatus, SelfStatus},
     document::{Head, Kind},

@@ -2,6 +2,13 @@
 
 use clap::ValueEnum as _;
 
+use walrus_admin::{
+    operation::OperationState,
+    plan::{Place, ROLLOVER_PER_MINUTE, Wanted, Which},
+};
+use walrus_types::NodeId;
+
+use super::{doing::Wish, lists::told_operations};
 use crate::{
     model::{Model, PartitionName},
     screen::Screen,
@@ -20,6 +27,8 @@ pub enum Goal {
     Group(String),
     /// The cluster of another context.
     Context(String),
+    /// Something to be done to the cluster.
+    Do(Wish),
     /// Leave to change something.
     Unlock,
     /// No leave any more.
@@ -48,6 +57,9 @@ pub fn goal(model: &Model, contexts: &[String], typed: &str) -> Option<Goal> {
         let known = contexts.iter().find(|context| *context == name);
         return known.map(|name| Goal::Context(name.clone()));
     }
+    if let Some(wish) = wish(model, typed) {
+        return Some(Goal::Do(wish));
+    }
     if let Ok(screen) = Screen::from_str(typed, true) {
         return Some(Goal::Screen(screen));
     }
@@ -64,12 +76,76 @@ pub fn goal(model: &Model, contexts: &[String], typed: &str) -> Option<Goal> {
     groups.iter().any(|group| group.group == typed).then(|| Goal::Group(typed.to_owned()))
 }
 
+/// What stands before what is to be changed.
+const VERBS: [&str; 6] = ["drain", "undrain", "remove", "rollover", "transfer", "cancel"];
+
+/// Something to be done, as it is typed: a verb, and what it is done to. What that comes to is for
+/// the server to say.
+fn wish(model: &Model, typed: &str) -> Option<Wish> {
+    let (verb, of) = typed.split_once(' ')?;
+    let of = of.trim();
+    let node = || of.parse::<NodeId>().ok();
+    Some(match verb {
+        "drain" => Wish::Plan(Wanted::Drain { node: node()? }),
+        "undrain" => Wish::Plan(Wanted::Undrain { node: node()? }),
+        "remove" => Wish::Plan(Wanted::Remove { node: node()? }),
+        "transfer" => Wish::Plan(Wanted::TransferRaft { to: node()? }),
+        "rollover" => rollover(which(model, of)?),
+        "cancel" => {
+            let id = of.parse().ok()?;
+            let known = told_operations(model).iter().find(|one| one.id == id)?;
+            Wish::cancel(known)
+        }
+        _ => return None,
+    })
+}
+
+/// Partitions that are rolled over.
+#[must_use]
+pub const fn rollover(which: Which) -> Wish {
+    Wish::Plan(Wanted::Rollover { which, per_minute: ROLLOVER_PER_MINUTE })
+}
+
+fn which(model: &Model, of: &str) -> Option<Which> {
+    if of == "all" {
+        return Some(Which::All);
+    }
+    let topics = model.seen().map(|snapshot| snapshot.topics.as_slice()).unwrap_or_default();
+    if topics.iter().any(|topic| topic.topic == of) {
+        return Some(Which::These(vec![Place { topic: of.to_owned(), partition: None }]));
+    }
+    if let Some(PartitionName { topic, partition }) = partition(of) {
+        return Some(Which::These(vec![Place { topic, partition: Some(partition) }]));
+    }
+    of.parse::<NodeId>().ok().map(Which::LedBy)
+}
+
 /// `topic/partition`.
 #[must_use]
 pub fn partition(given: &str) -> Option<PartitionName> {
     let (topic, partition) = given.rsplit_once('/')?;
     let partition = walrus_types::PartitionIndex(partition.parse().ok()?);
     Some(PartitionName { topic: topic.to_owned(), partition })
+}
+
+/// What a verb that was typed may be done to.
+fn objects(model: &Model, typed: &str) -> Vec<String> {
+    let Some((verb, _)) = typed.split_once(' ').filter(|(verb, _)| VERBS.contains(verb)) else {
+        return Vec::new();
+    };
+    let Some(snapshot) = model.seen() else { return Vec::new() };
+    let names: Vec<String> = match verb {
+        "cancel" => told_operations(model)
+            .iter()
+            .filter(|one| one.state == OperationState::Running)
+            .map(|one| one.id.to_string())
+            .collect(),
+        "rollover" => std::iter::once("all".to_owned())
+            .chain(snapshot.topics.iter().map(|topic| topic.topic.clone()))
+            .collect(),
+        _ => snapshot.nodes.iter().map(|entry| entry.node.node.to_string()).collect(),
+    };
+    names.into_iter().map(|name| format!("{verb} {name}")).collect()
 }
 
 /// What may be meant by what was typed so far: names that begin with it.
@@ -83,6 +159,8 @@ pub fn offers(model: &Model, contexts: &[String], typed: &str) -> Vec<String> {
     let names = screens
         .chain(["quit", "ro", "rw"].map(str::to_owned))
         .chain(contexts.iter().map(|name| format!("{CONTEXT}{name}")))
+        .chain(VERBS.iter().map(|verb| format!("{verb} ")))
+        .chain(objects(model, typed))
         .chain(topics.iter().map(|topic| topic.topic.clone()))
         .chain(groups.iter().map(|group| group.group.clone()));
     names.filter(|name| name.starts_with(typed)).take(OFFERED_MAX).collect()

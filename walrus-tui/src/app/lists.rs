@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 
 use walrus_admin::{
     group::{Group, GroupList},
+    operation::Operation,
     snapshot::{PartitionEntry, Snapshot, TopicEntry},
 };
-use walrus_types::NodeId;
+use walrus_types::{NodeId, OperationId};
 
 use crate::{
     model::{
@@ -29,6 +30,8 @@ pub enum Listing {
     Groups,
     /// What changed, the newest first.
     Changes,
+    /// Operations, the newest first.
+    Operations,
 }
 
 impl Listing {
@@ -40,11 +43,11 @@ impl Listing {
             Screen::Nodes => Some(Self::Nodes),
             Screen::Groups => Some(Self::Groups),
             Screen::Events => Some(Self::Changes),
+            Screen::Operations => Some(Self::Operations),
             Screen::Overview
             | Screen::Raft
             | Screen::Storage
             | Screen::Playbooks
-            | Screen::Operations
             | Screen::Gc
             | Screen::Clients => None,
         }
@@ -57,7 +60,7 @@ impl Listing {
             Self::Partitions => &["name", "leader", "segments", "bytes"],
             Self::Nodes => &["number", "leases", "bytes in", "cores"],
             Self::Groups => &["name", "records behind", "time behind", "risk"],
-            Self::Changes => &["time"],
+            Self::Changes | Self::Operations => &["time"],
         }
     }
 
@@ -94,6 +97,8 @@ pub enum RowOf {
     Group(String),
     /// A change, by its number since the console began.
     Change(u64),
+    /// An operation.
+    Operation(OperationId),
 }
 
 /// A list.
@@ -120,6 +125,7 @@ pub struct Lists {
     nodes: Listed,
     groups: Listed,
     changes: Listed,
+    operations: Listed,
 }
 
 impl Lists {
@@ -131,6 +137,7 @@ impl Lists {
             Listing::Nodes => &self.nodes,
             Listing::Groups => &self.groups,
             Listing::Changes => &self.changes,
+            Listing::Operations => &self.operations,
         }
     }
 
@@ -141,6 +148,7 @@ impl Lists {
             Listing::Nodes => &mut self.nodes,
             Listing::Groups => &mut self.groups,
             Listing::Changes => &mut self.changes,
+            Listing::Operations => &mut self.operations,
         }
     }
 
@@ -153,6 +161,7 @@ impl Lists {
             Listing::Nodes => nodes(model, filter, *order),
             Listing::Groups => groups(model, filter, *order),
             Listing::Changes => changes(model, filter),
+            Listing::Operations => operations(model, filter),
         };
         if *reversed {
             rows.reverse();
@@ -164,7 +173,8 @@ impl Lists {
         let last = listed.rows.len().saturating_sub(1);
         listed.window.chosen = chosen.unwrap_or_else(|| listed.window.chosen.min(last));
         // Who has chosen nothing yet looks at the newest change.
-        let follows = listing == Listing::Changes && listed.window.chosen == 0;
+        let is_new_first = matches!(listing, Listing::Changes | Listing::Operations);
+        let follows = is_new_first && listed.window.chosen == 0;
         let chosen = if follows { None } else { self.chosen(listing, model) };
         self.of_mut(listing).chosen = chosen;
     }
@@ -192,6 +202,7 @@ fn row_of(listing: Listing, model: &Model, at: (usize, usize)) -> Option<RowOf> 
         }
         Listing::Nodes => RowOf::Node(model.seen()?.nodes.get(at.0)?.node.node),
         Listing::Groups => RowOf::Group(model.group_list()?.items.get(at.0)?.group.clone()),
+        Listing::Operations => RowOf::Operation(told_operations(model).get(at.0)?.id),
         Listing::Changes => {
             RowOf::Change(model.changes_dropped + u64::try_from(at.0).unwrap_or(u64::MAX))
         }
@@ -280,6 +291,24 @@ fn changes(model: &Model, filter: &str) -> Vec<(usize, usize)> {
         let Change { level, subject, text, .. } = change;
         passes(filter, |wanted| {
             level.name() == wanted || subject.to_string().contains(wanted) || text.contains(wanted)
+        })
+    });
+    kept.map(|(at, _)| (at, 0)).collect()
+}
+
+/// The operations that are known, the newest first.
+#[must_use]
+pub fn told_operations(model: &Model) -> &[Operation] {
+    model.seen().and_then(|snapshot| snapshot.operations.as_deref()).unwrap_or_default()
+}
+
+fn operations(model: &Model, filter: &str) -> Vec<(usize, usize)> {
+    let kept = told_operations(model).iter().enumerate().filter(|(_, one)| {
+        passes(filter, |text| {
+            one.verb.contains(text)
+                || one.subject.contains(text)
+                || one.actor.contains(text)
+                || one.state.name() == text
         })
     });
     kept.map(|(at, _)| (at, 0)).collect()

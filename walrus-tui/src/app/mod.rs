@@ -3,7 +3,9 @@
 //! Pure: no clock, no terminal, no socket. Drawing reads it ([`crate::ui`]), the loop around it
 //! carries out what it asks for ([`crate::runtime`]).
 
+pub mod acting;
 pub mod command;
+pub mod doing;
 pub mod guard;
 pub mod lists;
 mod mouse;
@@ -19,6 +21,7 @@ use walrus_admin::context::{Chosen, Colour};
 use walrus_types::{TimestampMs, UptimeMs};
 
 use self::{
+    doing::{Act, Acted, Doing},
     guard::{Guard, Permit, Refused, Shown},
     lists::{Listed, Lists},
     past::Past,
@@ -63,6 +66,8 @@ pub enum Message {
     Mouse(MouseEvent),
     /// What became of something that was asked for.
     Said(String),
+    /// The cluster answered what was asked of it.
+    Acted(Acted),
 }
 
 /// What is to be done.
@@ -80,6 +85,8 @@ pub enum Effect {
     Mouse(bool),
     /// Show the cluster of another context.
     Switch(String),
+    /// Ask the cluster for a plan, or to carry one out.
+    Act(Act),
 }
 
 /// What is shown above everything else.
@@ -131,6 +138,8 @@ pub struct App {
     pub typing: Option<Typing>,
     /// What is shown above everything else.
     pub overlay: Option<Overlay>,
+    /// What is being done to the cluster.
+    pub doing: Option<Doing>,
     /// What keys do.
     pub keys: Keymap,
     /// What was told, to go back to.
@@ -168,6 +177,7 @@ impl App {
             link: 0,
             typing: None,
             overlay: None,
+            doing: None,
             keys: Keymap::default(),
             tape: Tape::ring(),
             past: None,
@@ -213,6 +223,7 @@ impl App {
             Message::Paste(_) | Message::Resized | Message::Tick => {}
             Message::Told(told) => self.told(told),
             Message::Said(what) => self.tell(what),
+            Message::Acted(acted) => return self.acted(acted),
         }
         Vec::new()
     }
@@ -276,12 +287,16 @@ impl App {
         self.guard = Guard::new(sent.is_production);
         self.sent = sent;
         (self.model, self.past, self.tape) = (Model::default(), None, Tape::ring());
+        self.doing = None;
         self.now = self.clock;
         self.places = vec![Place::Screen(Screen::Overview)];
         self.lists = Lists::default();
     }
 
     fn key(&mut self, key: &KeyEvent) -> Vec<Effect> {
+        if let Some(effects) = self.doing_key(key) {
+            return effects;
+        }
         if let Some(typing) = &self.typing {
             let typing = typing.clone();
             if let Some(effects) = self.type_key(&typing, key) {
@@ -309,6 +324,7 @@ impl App {
             Action::Back => return self.back(),
             Action::Filter => self.typing = self.listing().map(|_| Typing::Filter),
             Action::Command => self.typing = Some(Typing::Command(String::new())),
+            Action::Do => self.offer(),
             Action::Sort => {
                 self.reorder(|listed, orders| listed.order = (listed.order + 1) % orders);
             }

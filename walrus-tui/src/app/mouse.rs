@@ -13,7 +13,7 @@ const DOUBLE_MS: u64 = 400;
 
 impl App {
     pub(super) fn moused(&mut self, event: MouseEvent) -> Vec<Effect> {
-        if !self.mouse || self.overlay.is_some() || self.typing.is_some() {
+        if !self.mouse || self.overlay.is_some() || self.doing.is_some() || self.typing.is_some() {
             return Vec::new();
         }
         match event.kind {

@@ -108,7 +108,7 @@ impl App {
                     None => return Vec::new(),
                 }
             }
-            (Some(RowOf::Node(_)) | None, _) => return Vec::new(),
+            (Some(RowOf::Node(_) | RowOf::Operation(_)) | None, _) => return Vec::new(),
         };
         vec![self.open_place(place)]
     }
@@ -147,6 +147,7 @@ impl App {
                 RowOf::Partition(name) => name.to_string(),
                 RowOf::Node(node) => node.to_string(),
                 RowOf::Group(name) => name.clone(),
+                RowOf::Operation(id) => id.to_string(),
                 RowOf::Change(number) => {
                     let index = number.checked_sub(self.model.changes_dropped)?;
                     self.model.changes.get(usize::try_from(index).ok()?)?.subject.to_string()

@@ -108,6 +108,7 @@ impl App {
                 self.tell("read-only until :rw".to_owned());
                 Vec::new()
             }
+            Goal::Do(wish) => self.begin(wish),
             Goal::Screen(screen) => self.go(screen),
             Goal::Partition(name) => {
                 self.places = vec![Place::Screen(Screen::Topics)];

@@ -22,7 +22,7 @@ use crate::{
         replay::Replay,
         simulated::{STEP_MS, Simulated},
     },
-    ui::{frame, paint::Canvas},
+    ui::{frame, keymap::Key, paint::Canvas},
 };
 
 /// How long a made-up cluster has been watched when it is written.
@@ -145,6 +145,22 @@ pub fn play(
         return Err(why.to_owned());
     }
     Ok(())
+}
+
+/// Presses keys on a console of a made-up cluster, which does what they come to.
+pub fn press(app: &mut App, simulated: &mut Simulated, keys: &[Key]) {
+    for key in keys {
+        let now = app.clock();
+        for effect in app.update(Message::Key(key.event()), now) {
+            match effect {
+                Effect::Act(act) => drop(app.update(Message::Acted(simulated.act(&act)), now)),
+                Effect::Ask(Wanted { also: Some(also), .. }) => {
+                    drop(app.update(Message::Told(simulated.tell(&also)), now));
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Reads all of a recording.

@@ -1,8 +1,16 @@
 //! What the console asks for, carried out.
 
-use std::{fs::File, io::Write as _, ops::ControlFlow, path::Path, sync::mpsc::SyncSender};
+use std::{
+    fs::File,
+    io::Write as _,
+    ops::ControlFlow,
+    path::Path,
+    sync::{Arc, mpsc::SyncSender},
+    thread,
+};
 
 use tokio::sync::watch;
+use walrus_admin::Endpoint;
 use walrus_types::UptimeMs;
 
 use super::{
@@ -11,7 +19,7 @@ use super::{
     terminal::Screen,
 };
 use crate::{
-    app::{App, Effect, Message, Sent},
+    app::{App, Effect, Message, Sent, acting::Hand, doing::Act},
     once::{self, svg},
     source::{Wanted, live::Cluster},
 };
@@ -26,6 +34,8 @@ pub(super) struct Hands {
     /// The number of the source that is listened to.
     number: u64,
     wanted: watch::Sender<Wanted>,
+    /// Who changes what is shown.
+    hand: Option<Arc<dyn Hand>>,
 }
 
 impl Hands {
@@ -35,8 +45,8 @@ impl Hands {
         send: SyncSender<Item>,
         running: Running,
     ) -> std::io::Result<Self> {
-        let Running { told, wanted } = running;
-        let hands = Self { settings, send, number: 0, wanted };
+        let Running { told, wanted, hand } = running;
+        let hands = Self { settings, send, number: 0, wanted, hand };
         hands.listen(told)?;
         Ok(hands)
     }
@@ -75,6 +85,7 @@ impl Hands {
                 screen.mouse(takes)?;
                 None
             }
+            Effect::Act(act) => self.act(act, app),
             Effect::Copy(text) if text.len() > COPIED_MAX => {
                 Some(format!("{} bytes are more than a terminal copies", text.len()))
             }
@@ -97,13 +108,28 @@ impl Hands {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Has somebody ask the cluster; says why nobody does.
+    fn act(&self, act: Act, app: &App) -> Option<String> {
+        let Some(hand) = self.hand.clone() else { return Some("there is no cluster".to_owned()) };
+        let nodes = app.model.seen().map_or(&[][..], |snapshot| &snapshot.nodes);
+        let known: Vec<Endpoint> = nodes
+            .iter()
+            .filter_map(|entry| entry.node.addresses.admin.parse().ok())
+            .filter(Endpoint::is_reachable)
+            .collect();
+        let (send, number) = (self.send.clone(), self.number);
+        let asks = move || drop(send.send(Item::Acted(number, hand.act(act, known))));
+        let named = thread::Builder::new().name("act".to_owned());
+        named.spawn(asks).err().map(|why| format!("nobody can ask the cluster: {why}"))
+    }
+
     /// Leaves the source that is listened to for another cluster.
     fn switch(&mut self, name: &str, app: &mut App) -> Result<(), String> {
         let chosen = self.settings.config.named(name).map_err(|why| why.to_string())?;
         let source = Box::new(Cluster(chosen.context.endpoints.clone()));
         let running = listen::start(source, self.settings.began).map_err(|why| why.to_string())?;
         self.number += 1;
-        self.wanted = running.wanted;
+        (self.wanted, self.hand) = (running.wanted, running.hand);
         self.listen(running.told).map_err(|why| why.to_string())?;
         app.send_to(Sent::to(&chosen));
         self.ask(app);

@@ -16,7 +16,7 @@ use walrus_types::UptimeMs;
 
 use super::{Item, WAITING_MAX};
 use crate::{
-    app::Message,
+    app::{Message, acting::Hand},
     source::{
         Source, Told, Wanted,
         record::{Recorder, file::Writer},
@@ -24,12 +24,13 @@ use crate::{
 };
 
 /// A source that runs.
-#[derive(Debug)]
 pub struct Running {
     /// What it tells.
     pub told: Receiver<Told>,
     /// What it is asked for.
     pub wanted: watch::Sender<Wanted>,
+    /// Who changes what it shows.
+    pub hand: Option<Arc<dyn Hand>>,
 }
 
 /// Where what is told is kept.
@@ -48,9 +49,10 @@ pub struct Recording {
 pub fn start(source: Box<dyn Source>, began: Instant) -> std::io::Result<Running> {
     let (wanted, wishes) = watch::channel(Wanted::default());
     let (tell, told) = mpsc::sync_channel(WAITING_MAX);
+    let hand = source.hand();
     let named = thread::Builder::new().name("source".to_owned());
     drop(named.spawn(move || source.run(began, wishes, tell))?);
-    Ok(Running { told, wanted })
+    Ok(Running { told, wanted, hand })
 }
 
 /// Hands on what source `number` tells, and keeps it.

@@ -25,7 +25,7 @@ pub use self::{
     terminal::restore,
 };
 use crate::{
-    app::{App, Message},
+    app::{App, Message, doing::Acted},
     source::Told,
     ui::{frame, paint::Canvas},
 };
@@ -41,6 +41,8 @@ enum Item {
     Message(Message),
     /// From a source, by its number: one that was left is not listened to.
     Told(u64, Told),
+    /// From the cluster of a source, by its number.
+    Acted(u64, Acted),
 }
 
 /// What the console runs with.
@@ -94,7 +96,8 @@ pub fn run(
             let message = match item {
                 Item::Message(message) => message,
                 Item::Told(number, told) if hands.listens_to(number) => Message::Told(told),
-                Item::Told(..) => continue,
+                Item::Acted(number, acted) if hands.listens_to(number) => Message::Acted(acted),
+                Item::Told(..) | Item::Acted(..) => continue,
             };
             came = true;
             for effect in app.update(message, now) {

@@ -14,14 +14,22 @@ use serde::de::DeserializeOwned;
 use tokio::{sync::watch, time::timeout};
 use walrus_admin::{
     Endpoint, Kind,
-    client::{Client, ClientError},
+    client::{Client, ClientError, actor},
     escape,
+    operation::{CancelRequest, Operation},
+    plan::{Plan, RunRequest},
     snapshot::Snapshot,
 };
 use walrus_types::{UptimeMs, chance::Chance};
 
 use super::{Also, CHAIN_LINKS, Source, Told, Wanted};
-use crate::model::PartitionName;
+use crate::{
+    app::{
+        acting::Hand,
+        doing::{Act, Acted, unreachable},
+    },
+    model::PartitionName,
+};
 
 /// Between two questions.
 const EVERY: Duration = Duration::from_secs(1);
@@ -126,7 +134,57 @@ impl Asked {
 #[derive(Debug)]
 pub struct Cluster(pub Vec<Endpoint>);
 
+/// Changes a cluster.
+#[derive(Debug)]
+struct ClusterHand(Vec<Endpoint>);
+
+/// How long a node may take to answer what it was told.
+const ACT_MAX: Duration = Duration::from_secs(15);
+
+impl ClusterHand {
+    async fn ask(&self, act: Act, known: Vec<Endpoint>) -> Acted {
+        let mut endpoints = self.0.clone();
+        endpoints.extend(known.into_iter().filter(|at| !self.0.contains(at)));
+        let client = Client::new(endpoints, ACT_MAX);
+        let refused = |why: ClientError| match why.refusal() {
+            Some(error) => error.clone(),
+            None => unreachable(why.to_string()),
+        };
+        match act {
+            Act::Plan(wanted) => {
+                let plan = client.send::<Plan>("/v1/plans", &wanted).await;
+                Acted::Planned(plan.map(Box::new).map_err(refused))
+            }
+            Act::Run { plan, confirm } => {
+                let request = RunRequest { actor: actor(), reason: String::new(), confirm };
+                let path = format!("/v1/plans/{plan}/run");
+                let begun = client.send::<Operation>(&path, &request).await;
+                Acted::Begun(begun.map(Box::new).map_err(refused))
+            }
+            Act::Cancel(id) => {
+                let request = CancelRequest { actor: actor() };
+                let path = format!("/v1/operations/{id}/cancel");
+                let told = client.send::<Operation>(&path, &request).await;
+                Acted::Begun(told.map(Box::new).map_err(refused))
+            }
+        }
+    }
+}
+
+impl Hand for ClusterHand {
+    fn act(&self, act: Act, known: Vec<Endpoint>) -> Acted {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.ask(act, known)),
+            Err(why) => Acted::Planned(Err(unreachable(why.to_string()))),
+        }
+    }
+}
+
 impl Source for Cluster {
+    fn hand(&self) -> Option<Arc<dyn Hand>> {
+        Some(Arc::new(ClusterHand(self.0.clone())))
+    }
+
     fn run(
         self: Box<Self>,
         began: Instant,

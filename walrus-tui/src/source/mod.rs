@@ -23,7 +23,7 @@ use walrus_admin::{
 use walrus_types::UptimeMs;
 
 use self::record::{Record, tape::Ended};
-use crate::model::PartitionName;
+use crate::{app::acting::Hand, model::PartitionName};
 
 /// What a source tells.
 #[derive(Debug, Clone)]
@@ -94,6 +94,11 @@ pub struct Wanted {
 
 /// Where what is shown comes from. It runs on a thread of its own.
 pub trait Source: Send {
+    /// Who changes the cluster that it shows; nobody where there is none.
+    fn hand(&self) -> Option<Arc<dyn Hand>> {
+        None
+    }
+
     /// Tells what it has, and what is `wanted` beside that, until all is told or nobody listens.
     /// `began` is when the console's time began.
     fn run(

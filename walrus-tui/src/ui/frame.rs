@@ -42,6 +42,9 @@ pub fn draw(app: &App, canvas: &mut Canvas<'_>) {
         Place::Group(name) => screens::group::draw(app, name, &mut body),
     }
     body.old_ms = None;
+    if let Some(doing) = &app.doing {
+        return super::doing::draw(app, doing, &mut body);
+    }
     match app.overlay {
         Some(Overlay::Help) => overlay::help(app, &mut body),
         None => {}

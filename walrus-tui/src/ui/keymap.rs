@@ -33,6 +33,8 @@ pub enum Action {
     Filter,
     /// Begin to type a command.
     Command,
+    /// What can be done with the chosen row.
+    Do,
     /// Order by the next column.
     Sort,
     /// Turn the order around.
@@ -116,6 +118,7 @@ pub const KEYS: &[Binding] = &[
     bind(&[Code(KeyCode::Esc), Char('q')], Action::Back, "back", "back"),
     bind(&[Char('/')], Action::Filter, "filter", "filter"),
     bind(&[Char(':')], Action::Command, "command", "go to"),
+    bind(&[Char('a')], Action::Do, "actions", "actions"),
     bind(&[Char('s')], Action::Sort, "sort", "sort"),
     bind(&[Char(' ')], Action::Freeze, "freeze", "freeze"),
     bind(&[Char('[')], Action::SampleBack, "sample-back", "step back"),
@@ -155,7 +158,7 @@ pub const KEYS: &[Binding] = &[
 ];
 
 /// How many of the table the footer shows, beside the key that ends the console.
-pub const IN_FOOTER: usize = 9;
+pub const IN_FOOTER: usize = 10;
 
 impl Key {
     /// As people write it.
@@ -204,6 +207,16 @@ impl Key {
             "pagedown" => Code(KeyCode::PageDown),
             _ => return None,
         })
+    }
+
+    /// As a terminal tells it.
+    #[must_use]
+    pub const fn event(self) -> KeyEvent {
+        match self {
+            Char(c) => KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE),
+            Ctrl(c) => KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL),
+            Code(code) => KeyEvent::new(code, KeyModifiers::NONE),
+        }
     }
 
     fn is(self, event: &KeyEvent) -> bool {

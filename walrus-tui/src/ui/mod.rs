@@ -1,6 +1,7 @@
 //! How the console looks: pure functions from what is known to cells of a frame.
 
 pub mod chain;
+mod doing;
 mod footer;
 pub mod frame;
 mod heat;

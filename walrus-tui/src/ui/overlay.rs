@@ -9,7 +9,7 @@ const CELL: usize = 37;
 const SCREEN: usize = 18;
 
 /// A box in the middle, empty, with a title; answers what is within.
-fn boxed(
+pub(super) fn boxed(
     canvas: &mut Canvas<'_>,
     title: &str,
     (width, height): (usize, usize),
@@ -57,7 +57,7 @@ pub(super) fn help(app: &App, canvas: &mut Canvas<'_>) {
             let end = cell.put(0, 0, &keys(bound), theme.strong());
             cell.put((end + 1).max(14), 0, bound.what, theme.text());
         }
-        let last = "nothing here changes the cluster; the file of contexts may name others";
+        let last = "no key alone changes the cluster; the file of contexts may name others";
         inside.put(1, below + rows, last, theme.dim());
     });
 }

@@ -40,6 +40,28 @@ pub fn cut(text: &str, cells: usize, ascii: bool) -> String {
     out
 }
 
+/// A text in lines of so many cells, broken between words where that can be.
+#[must_use]
+pub fn wrapped(text: &str, cells: usize) -> Vec<String> {
+    let cells = cells.max(1);
+    let mut lines = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        let line = lines.last_mut().expect("there is a line");
+        let (have, need) = (width(line), width(word.trim_end()));
+        if have > 0 && have + need > cells {
+            lines.push(String::new());
+        }
+        for c in word.chars() {
+            let line = lines.last_mut().expect("there is a line");
+            if width(line) + c.width().unwrap_or(0) > cells {
+                lines.push(String::new());
+            }
+            lines.last_mut().expect("there is a line").push(c);
+        }
+    }
+    lines
+}
+
 /// Bytes in the largest unit in which there is one of them, three digits.
 #[must_use]
 pub fn bytes(bytes: f64) -> String {

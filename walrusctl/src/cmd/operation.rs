@@ -1,11 +1,11 @@
 //! Changes of the cluster: the plan is told, agreed to and carried out, and the operation that this
 //! is followed, if that is wanted. And `walrusctl op`.
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use walrus_admin::{
     Code,
-    client::Client,
+    client::{Client, actor},
     operation::{CancelRequest, Operation, OperationList, OperationState},
     plan::{Danger, Impact, Plan, RunRequest, Wanted},
 };
@@ -172,18 +172,6 @@ async fn run(
             }
         }
     }
-}
-
-/// Who asks, for the record: as the system knows them, which proves nothing.
-fn actor() -> String {
-    let named = |key| env::var(key).ok().filter(|name| !name.is_empty());
-    let user = named("USER").or_else(|| named("LOGNAME")).unwrap_or_else(|| "somebody".to_owned());
-    let host = rustix::system::uname();
-    let mut actor = format!("{user}@{}", host.nodename().to_string_lossy());
-    while actor.len() > 255 {
-        actor.pop();
-    }
-    actor
 }
 
 /// Follows an operation to its end.

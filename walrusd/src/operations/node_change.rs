@@ -96,7 +96,7 @@ fn drain(facts: Facts<'_>, id: NodeId, node: &Node, plan: &mut Plan) {
     let short = topics_wanting_more(facts.metadata, others);
     if short > 0 {
         plan.warnings.push(format!(
-            "{} are left: the next segments of {} have fewer copies than asked for",
+            "with {} left the next segments of {} have fewer copies than asked for",
             count(others, "active node"),
             count(short, "topic")
         ));

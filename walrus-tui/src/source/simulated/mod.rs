@@ -18,11 +18,13 @@ use walrus_types::{
     Epoch, Incarnation, NodeId, Offset, PartitionIndex, StorageId, TimestampMs, chance::Chance,
 };
 
+pub use self::demo::Demo;
 use super::{Also, CHAIN_LINKS, Told};
 use crate::model::PartitionName;
 
 mod demo;
 mod groups;
+mod operations;
 
 /// Topics are called so, one after another, and then with numbers.
 const TOPICS: [&str; 6] = ["audit", "clicks", "invoices", "orders", "payments", "sessions"];
@@ -88,6 +90,7 @@ pub struct Simulated {
     controller: usize,
     nodes: Vec<Life>,
     logs: Vec<Log>,
+    operators: operations::Operators,
 }
 
 impl Simulated {
@@ -132,7 +135,16 @@ impl Simulated {
             back_at_ms: None,
         };
         let nodes = (0..nodes).map(life).collect();
-        let mut made = Self { chance, now_ms: 0, version: 40, term: 1, controller: 0, nodes, logs };
+        let mut made = Self {
+            chance,
+            now_ms: 0,
+            version: 40,
+            term: 1,
+            controller: 0,
+            nodes,
+            logs,
+            operators: operations::Operators::default(),
+        };
         // A history, so that there is something to look at.
         for _ in 0..4 {
             made.now_ms += 600_000;
@@ -150,6 +162,7 @@ impl Simulated {
     pub fn step(&mut self) {
         self.now_ms += STEP_MS;
         self.come_back();
+        self.carry_on();
         if self.chance.one_in(90) {
             self.kill();
         }
@@ -221,7 +234,9 @@ impl Simulated {
 
     fn another(&mut self, than: usize) -> usize {
         let up: Vec<usize> = (0..self.nodes.len())
-            .filter(|at| *at != than && self.nodes[*at].back_at_ms.is_none())
+            .filter(|at| {
+                *at != than && self.nodes[*at].back_at_ms.is_none() && !self.nodes[*at].drains
+            })
             .collect();
         if up.is_empty() { than } else { up[self.chance.index(up.len())] }
     }
@@ -238,11 +253,8 @@ impl Simulated {
 
     fn roll(&mut self, at: usize, reason: &'static str) {
         let leader = self.logs[at].leader;
-        let next = if reason == "failover" || self.chance.one_in(3) {
-            self.another(leader)
-        } else {
-            leader
-        };
+        let moves = matches!(reason, "failover" | "drain") || self.nodes[leader].drains;
+        let next = if moves || self.chance.one_in(3) { self.another(leader) } else { leader };
         let members = self.members(leader);
         let now = self.now();
         let log = &mut self.logs[at];
@@ -289,7 +301,7 @@ impl Simulated {
         for log in &self.logs {
             topics.entry(&log.name.topic).or_default().push(self.partition(log));
         }
-        let voters = u64::try_from(self.nodes.len()).unwrap_or(0);
+        let voters = self.voters();
         let topics = topics.into_iter().map(|(topic, partitions)| TopicEntry {
             topic: topic.to_owned(),
             replicas_target: u8::try_from(self.nodes.len().min(3)).unwrap_or(3),
@@ -302,7 +314,7 @@ impl Simulated {
             metadata_version: self.version,
             since: None,
             gone: Vec::new(),
-            operations: None,
+            operations: Some(self.operations()),
             at_ms: self.now(),
             group: Group {
                 leader: Some(node_id(self.controller)),

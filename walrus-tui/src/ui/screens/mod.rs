@@ -7,6 +7,7 @@ pub(super) mod group;
 mod groups;
 mod leases;
 mod nodes;
+mod operations;
 mod overview;
 pub(super) mod partition;
 mod raft;
@@ -56,7 +57,8 @@ pub(super) fn draw(app: &App, screen: Screen, canvas: &mut Canvas<'_>) {
         Screen::Events => events::draw(app, canvas),
         Screen::Gc => gc::draw(app, canvas),
         Screen::Clients => clients::draw(app, canvas),
-        Screen::Playbooks | Screen::Operations => {}
+        Screen::Operations => operations::draw(app, canvas),
+        Screen::Playbooks => {}
     }
 }
 

@@ -188,7 +188,7 @@ fn a_drain_says_what_moves_and_which_topics_get_narrower() {
     let plan = three.check(2, Change::Drain, true, &[]);
     assert!(plan.effects[1].contains("its 1 lease and its place in 2 open segments"), "{plan:?}");
     assert!(
-        plan.warnings[0].contains("2 active nodes are left: the next segments of 1 topic have"),
+        plan.warnings[0].contains("with 2 active nodes left the next segments of 1 topic have"),
         "{plan:?}"
     );
     let draining = three.set(2, NodeChange::Drain);
