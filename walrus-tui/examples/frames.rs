@@ -1,8 +1,9 @@
 //! What a picture costs: what is told is taken, drawn, compared with the picture before and made
 //! into bytes for a terminal. `cargo run --profile dist -p walrus-tui --example frames`
 //!
-//! For each size: a picture in which nothing changed, one after a second of a cluster, and a whole
-//! one; p50 and p99 in microseconds, and bytes for the terminal.
+//! For each size: a picture in which nothing changed, one after a second of a cluster, a whole one,
+//! and, on a thread of its own in the console, the record of what was told; p50 and p99 in
+//! microseconds, and bytes for the terminal and in the record.
 
 use std::{
     cell::RefCell,
@@ -17,6 +18,7 @@ use walrus_tui::{
     screen::Screen,
     source::{
         Told,
+        record::Recorder,
         simulated::{Simulated, Size},
     },
     ui::{
@@ -27,7 +29,7 @@ use walrus_tui::{
 };
 use walrus_types::UptimeMs;
 
-const ROUNDS: usize = 1_000;
+const ROUNDS: usize = 500;
 const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (200, 60), (300, 100)];
 const PARTITIONS: [usize; 2] = [100, 10_000];
 
@@ -46,10 +48,19 @@ impl Write for Sent {
     }
 }
 
+type Drawn = Terminal<CrosstermBackend<io::BufWriter<Sent>>>;
+
+/// A terminal that shows nothing yet.
+fn terminal((columns, rows): (u16, u16), sent: &Sent) -> io::Result<Drawn> {
+    let options = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, columns, rows)) };
+    let out = io::BufWriter::with_capacity(64 << 10, sent.clone());
+    Terminal::with_options(CrosstermBackend::new(out), options)
+}
+
 struct Bench {
     app: App,
     simulated: Simulated,
-    terminal: Terminal<CrosstermBackend<io::BufWriter<Sent>>>,
+    terminal: Drawn,
     sent: Sent,
     now: UptimeMs,
 }
@@ -59,9 +70,7 @@ impl Bench {
         let mut app = App::new(Theme { colors: Colors::True, ascii: false });
         app.places = vec![Place::Screen(screen)];
         let sent = Sent::default();
-        let options = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, columns, rows)) };
-        let out = io::BufWriter::with_capacity(64 << 10, sent.clone());
-        let terminal = Terminal::with_options(CrosstermBackend::new(out), options)?;
+        let terminal = terminal((columns, rows), &sent)?;
         let simulated = Simulated::new(7, Size { nodes: 3, partitions });
         let mut bench = Self { app, simulated, terminal, sent, now: UptimeMs(0) };
         for _ in 0..30 {
@@ -108,43 +117,49 @@ fn p50_p99(mut took: Vec<Duration>) -> (u128, u128) {
     (at(50), at(99))
 }
 
+/// What a size costs, in words.
+fn measured(size: (u16, u16), partitions: usize, screen: Screen) -> io::Result<String> {
+    let mut bench = Bench::new(size, partitions, screen)?;
+    let mut recorder = Recorder::default();
+    let mut rounds = [const { Vec::new() }; 4];
+    let (mut sent, mut kept) = (0, 0);
+    for _ in 0..ROUNDS {
+        let told = bench.told();
+        let began = Instant::now();
+        let record = recorder.take(&told, bench.now).map_err(io::Error::other)?;
+        rounds[3].push(began.elapsed());
+        kept += record.bytes();
+        bench.forget_bytes();
+        let began = Instant::now();
+        bench.tick(told)?;
+        rounds[1].push(began.elapsed());
+        sent += bench.bytes();
+        let began = Instant::now();
+        bench.draw()?;
+        rounds[0].push(began.elapsed());
+        bench.terminal = terminal(size, &bench.sent)?;
+        let began = Instant::now();
+        bench.draw()?;
+        rounds[2].push(began.elapsed());
+    }
+    let shown = rounds.map(p50_p99).map(|(p50, p99)| format!("{p50:>6} / {p99:<6}"));
+    let (sent, kept) = (sent / ROUNDS, kept / ROUNDS);
+    Ok(format!("{} {sent:>6} B sent {kept:>6} B kept", shown.join(" ")))
+}
+
 fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "microseconds, p50 / p99: nothing changed, after a second, all of it; bytes after a second"
+        "microseconds, p50 / p99: nothing changed, after a second, all of it, its record"
     )?;
     for partitions in PARTITIONS {
         for screen in [Screen::Overview, Screen::Leases] {
             for size in SIZES {
-                let mut bench = Bench::new(size, partitions, screen)?;
-                let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
-                let mut bytes = 0;
-                for _ in 0..ROUNDS {
-                    let told = bench.told();
-                    bench.forget_bytes();
-                    let began = Instant::now();
-                    bench.tick(told)?;
-                    rounds[1].push(began.elapsed());
-                    bytes += bench.bytes();
-                    let began = Instant::now();
-                    bench.draw()?;
-                    rounds[0].push(began.elapsed());
-                    bench.terminal.clear()?;
-                    let began = Instant::now();
-                    bench.draw()?;
-                    rounds[2].push(began.elapsed());
-                }
-                let shown = rounds.map(p50_p99).map(|(p50, p99)| format!("{p50:>6} / {p99:<6}"));
-                writeln!(
-                    out,
-                    "{partitions:>6} partitions {:<9} {:>3}x{:<3} {}  {:>6} B",
-                    screen.title(),
-                    size.0,
-                    size.1,
-                    shown.join(" "),
-                    bytes / ROUNDS,
-                )?;
+                let (columns, rows) = size;
+                let shown = measured(size, partitions, screen)?;
+                let name = screen.title();
+                writeln!(out, "{partitions:>6} {name:<9} {columns:>3}x{rows:<3} {shown}")?;
             }
         }
     }

@@ -3,7 +3,7 @@
 //! A node that answers for the others may never have heard of one that is gone now, when the node
 //! that was asked before it had.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use walrus_admin::snapshot::{NodeEntry, Snapshot, Vitals};
 use walrus_types::{NodeId, UptimeMs};
@@ -13,27 +13,29 @@ use walrus_types::{NodeId, UptimeMs};
 pub struct Heard(BTreeMap<NodeId, (Vitals, UptimeMs)>);
 
 impl Heard {
-    /// Takes what a snapshot of `now` tells, and gives it what is known better here.
-    pub fn exchange(&mut self, snapshot: &mut Snapshot, now: UptimeMs) {
-        for entry in &mut snapshot.nodes {
-            self.exchange_one(entry, now);
+    /// Takes what a snapshot of `now` tells, and gives it what is known better here. A snapshot
+    /// that others hold is copied only for that.
+    pub fn exchange(&mut self, snapshot: &mut Arc<Snapshot>, now: UptimeMs) {
+        for at in 0..snapshot.nodes.len() {
+            if let Some((vitals, age_ms)) = self.exchange_one(&snapshot.nodes[at], now) {
+                let entry = &mut Arc::make_mut(snapshot).nodes[at];
+                (entry.vitals, entry.vitals_age_ms) = (Some(vitals), Some(age_ms));
+            }
         }
         self.0.retain(|node, _| snapshot.nodes.iter().any(|entry| entry.node.node == *node));
     }
 
-    fn exchange_one(&mut self, entry: &mut NodeEntry, now: UptimeMs) {
+    /// Takes what is told of one node; answers what is known better.
+    fn exchange_one(&mut self, entry: &NodeEntry, now: UptimeMs) -> Option<(Vitals, u64)> {
         let node = entry.node.node;
         let told = entry.vitals.as_ref().zip(entry.vitals_age_ms);
-        let told_at = told.map(|(vitals, age)| (vitals, UptimeMs(now.0.saturating_sub(age))));
-        match (told_at, self.0.get(&node)) {
-            (Some((_, told_at)), Some((known, at))) if *at > told_at => {
-                (entry.vitals, entry.vitals_age_ms) = (Some(known.clone()), Some(now.since(*at)));
+        let told = told.map(|(vitals, age)| (vitals, UptimeMs(now.0.saturating_sub(age))));
+        match (told, self.0.get(&node)) {
+            (Some((told, told_at)), known) if known.is_none_or(|(_, at)| *at <= told_at) => {
+                self.0.insert(node, (told.clone(), told_at));
+                None
             }
-            (Some((told, told_at)), _) => drop(self.0.insert(node, (told.clone(), told_at))),
-            (None, Some((known, at))) => {
-                (entry.vitals, entry.vitals_age_ms) = (Some(known.clone()), Some(now.since(*at)));
-            }
-            (None, None) => {}
+            (_, known) => known.map(|(known, at)| (known.clone(), now.since(*at))),
         }
     }
 }
@@ -64,10 +66,12 @@ mod tests {
         ];
         let mut heard = Heard::default();
         for (now, age, expected) in told {
-            let mut snapshot = at(age);
+            let mut snapshot = Arc::new(at(age));
+            let before = Arc::clone(&snapshot);
             heard.exchange(&mut snapshot, UptimeMs(now));
             assert_eq!(snapshot.nodes[0].vitals_age_ms, expected, "at {now}");
             assert_eq!(snapshot.nodes[0].vitals.is_some(), expected.is_some());
+            assert_eq!(Arc::ptr_eq(&snapshot, &before), age == expected, "copied for nothing");
         }
     }
 }

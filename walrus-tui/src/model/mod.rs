@@ -188,7 +188,7 @@ impl Model {
                 self.changes_dropped += 1;
             }
         }
-        self.heard.exchange(Arc::make_mut(&mut snapshot), now);
+        self.heard.exchange(&mut snapshot, now);
         self.rates.take(&snapshot);
         self.loads.take(&snapshot);
         self.disks.take(&snapshot, now);

@@ -30,8 +30,9 @@ use crate::{
     ui::{frame, paint::Canvas},
 };
 
-/// The least time between two pictures.
+/// The least time between two pictures, and between two for which somebody pressed a key.
 const PICTURE_MIN: Duration = Duration::from_millis(33);
+const PRESSED_MIN: Duration = Duration::from_millis(10);
 /// Messages that may wait for the console.
 const WAITING_MAX: usize = 256;
 
@@ -77,10 +78,10 @@ pub fn run(
     draw(&mut app, &mut screen)?;
     drawn_first();
     let mut drawn = Instant::now();
-    let (mut is_dirty, mut has_said) = (false, false);
+    let (mut is_dirty, mut has_said, mut gap) = (false, false, PICTURE_MIN);
     loop {
         let wait = if is_dirty {
-            PICTURE_MIN.saturating_sub(drawn.elapsed())
+            gap.saturating_sub(drawn.elapsed())
         } else {
             // Until the next second of what is shown as an age.
             Duration::from_millis(app.stays_ms())
@@ -100,6 +101,9 @@ pub fn run(
                 Item::Told(..) | Item::Acted(..) => continue,
             };
             came = true;
+            if matches!(message, Message::Key(_) | Message::Mouse(_) | Message::Paste(_)) {
+                gap = PRESSED_MIN;
+            }
             for effect in app.update(message, now) {
                 if hands.carry_out(effect, &mut app, &mut screen, now)?.is_break() {
                     return Ok(());
@@ -112,9 +116,9 @@ pub fn run(
         let says = app.says().is_some();
         // Held pictures do not age: only keys change them.
         is_dirty |= came || !app.is_held() || says != has_said;
-        if is_dirty && drawn.elapsed() >= PICTURE_MIN {
+        if is_dirty && drawn.elapsed() >= gap {
             draw(&mut app, &mut screen)?;
-            (drawn, is_dirty, has_said) = (Instant::now(), false, says);
+            (drawn, is_dirty, has_said, gap) = (Instant::now(), false, says, PICTURE_MIN);
         }
     }
 }
