@@ -20,7 +20,7 @@ use walrus_tui::{
     },
     ui::theme::{Colors, Theme},
 };
-use walrus_types::UptimeMs;
+use walrus_types::{UptimeMs, chance::Chance};
 
 const SIZE: (u16, u16) = (120, 40);
 const THEME: Theme = Theme { colors: Colors::True, ascii: false };
@@ -232,30 +232,66 @@ fn what_comes_while_the_picture_is_held_is_kept_and_counted() {
 
 #[test]
 fn a_ring_keeps_half_an_hour_and_no_more_than_its_bytes_and_begins_with_what_is_whole() {
-    let large = Size { nodes: 5, partitions: 3_000 };
-    for (size, seconds, is_by_time) in [(Size::default(), 2_400, true), (large, 400, false)] {
-        let mut simulated = Simulated::new(1, size);
+    // A text that no compression makes shorter, told each second: none, or a quarter of a MiB.
+    for (noise, seconds) in [(0, 2_400), (256 << 10, 300)] {
+        let mut simulated = Simulated::new(1, Size::default());
         let (mut recorder, mut tape) = (Recorder::default(), Tape::ring());
+        let mut chance = Chance::seeded(9);
         let mut most = 0;
         for second in 0..seconds {
+            let now = UptimeMs(second * 1_000);
             simulated.step();
-            let told = Told::Snapshot(simulated.shared());
-            tape.push(recorder.take(&told, UptimeMs(second * 1_000)).unwrap());
-            most = most.max(tape.bytes());
-            let first = tape.get(tape.first()).unwrap();
-            assert_eq!(first.kind, Kind::Whole, "at {second}");
+            let why = (0..noise)
+                .map(|_| u8::try_from(chance.below(64)).unwrap() + b'0')
+                .map(char::from)
+                .collect();
+            let all = [Told::Snapshot(simulated.shared()), Told::Lost { why, next_at: now }];
+            for told in all {
+                tape.push(recorder.take(&told, now).unwrap());
+                most = most.max(tape.bytes());
+                let first = tape.get(tape.first()).unwrap();
+                assert_eq!(first.kind, Kind::Whole, "at {second}");
+            }
         }
         let sum: usize = tape.records().map(Record::bytes).sum();
         assert_eq!(sum, tape.bytes());
         assert!(most <= RING_BYTES_MAX, "{most} bytes");
-        let (first, last) =
-            (tape.get(tape.first()).unwrap().at, tape.get(tape.last().unwrap()).unwrap().at);
-        let spans = last.since(first);
-        println!("{size:?}: {} KiB for {} s", tape.bytes() >> 10, spans / 1_000);
-        if is_by_time {
+        let at = |number: u64| tape.get(number).unwrap().at;
+        let spans = at(tape.last().unwrap()).since(at(tape.first()));
+        println!("{noise} bytes of noise: {} KiB for {} s", tape.bytes() >> 10, spans / 1_000);
+        if noise == 0 {
             assert!((RING_SPAN_MS..RING_SPAN_MS + 2 * WHOLE_EVERY_MS).contains(&spans), "{spans}");
+        } else {
+            assert!(most > RING_BYTES_MAX * 9 / 10, "only {most} bytes of what there is room for");
         }
     }
+}
+
+#[test]
+fn a_chain_that_was_looked_at_then_is_shown_wherever_one_goes_in_time() {
+    let mut live = Live::new(7);
+    live.second();
+    for keys in [":orders/1\n", ":clicks/1\n"] {
+        live.press(keys);
+        (0..100).for_each(|_| live.second());
+    }
+    let mut app = replayed(&live.file);
+    let mut go = |keys: &str| {
+        keys.chars().for_each(|key| press(&mut app, key, UptimeMs(0)));
+        once::text(&once::picture(&mut app, SIZE))
+    };
+    assert!(go(" :clicks/1\n").contains("nothing of it was kept up to here"));
+    let picture = go("t+190\n");
+    assert!(picture.contains("clicks/1  led by"), "{picture}");
+    // What was told of it last is as old as it is.
+    for keys in [":orders/1\n", "t-20\n", "t-40\n", "t+50\n"] {
+        let picture = go(keys);
+        assert!(
+            picture.contains("orders/1  led by") && picture.contains(" old ─"),
+            "{keys:?}:\n{picture}"
+        );
+    }
+    assert!(!go("t-150\n").contains(" old ─"), "it was looked at then");
 }
 
 #[test]

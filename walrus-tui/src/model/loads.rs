@@ -87,7 +87,8 @@ mod tests {
             (12_000, 1, 99_000, 22_000, 3_000.0),
             (13_000, 2, 500, 500, 500.0),
             (14_000, 2, 400, 4_000, 100.0),
-            (2_000, 2, 9_000, 3_000, 3_000.0),
+            (15_000, 3, 50_000, 500, 50_000.0),
+            (2_000, 3, 90_000, 30_000, 3_000.0),
         ];
         for (uptime_ms, epoch, bytes, since_ms, expected) in told {
             let mut snapshot = Simulated::new(1, Size { nodes: 1, partitions: 1 }).snapshot();
