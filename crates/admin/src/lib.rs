@@ -4,7 +4,7 @@
 //! The models are `/v1`: fields are added, never renamed or taken away. Owns no route (those are
 //! in `walrusd/src/admin/v1`) and no word for a terminal (those are in `walrusctl`).
 //! Read next: [`cluster`] and [`node`] for what is told, [`health`] for what it comes to,
-//! `client.rs` for how it is asked.
+//! [`event`] for what changed, `client.rs` for how it is asked.
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -15,6 +15,7 @@ mod document;
 mod endpoint;
 mod error;
 mod escape;
+pub mod event;
 pub mod group;
 pub mod health;
 pub mod node;

@@ -174,7 +174,7 @@ impl Model {
                 return;
             }
             if is_same_cluster {
-                change::between(before, &snapshot, &mut self.changes);
+                self.changes.extend(change::between(before, &snapshot, false));
             } else {
                 self.rates = Rates::default();
                 self.loads = Loads::default();
