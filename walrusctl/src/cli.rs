@@ -1,11 +1,14 @@
 //! The command line: nouns, verbs, flags. Doc comments are the help text.
 
+mod event;
+
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use walrus_admin::Endpoint;
 use walrus_types::{NodeId, OperationId, PlanId};
 
+pub use self::event::{Event, EventFilter, EventWatch, Events};
 use crate::pace::{Rate, duration};
 
 const EXAMPLES: &str = "\
@@ -26,6 +29,8 @@ Examples:
       What is under way, how far it is and what it waits for
   walrusctl group list
       How far each consumer group is behind, and which is about to lose records to retention
+  walrusctl event watch
+      What changes from now on: nodes, leases, topics, settings; goes on at another node
   walrusctl segment chain orders/0 -o json
       Who wrote which offsets of a partition, and why each segment was opened
 
@@ -122,6 +127,12 @@ Examples:
         /// What of them.
         #[command(subcommand)]
         verb: Group,
+    },
+    /// What changed in the cluster
+    Event {
+        /// What of it.
+        #[command(subcommand)]
+        verb: Event,
     },
     /// The group of nodes that agrees on the metadata
     Raft {

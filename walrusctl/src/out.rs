@@ -8,6 +8,7 @@ use std::{
 
 use serde::Serialize;
 use walrus_admin::{Document, Kind};
+use walrus_types::TimestampMs;
 
 use crate::{
     cli::Output,
@@ -32,6 +33,11 @@ impl Console {
     /// Whether notes are not wanted.
     pub const fn is_quiet(&self) -> bool {
         self.quiet
+    }
+
+    /// Whether answers are for scripts.
+    pub const fn is_json(&self) -> bool {
+        matches!(self.output, Output::Json)
     }
 
     /// Whether somebody can be asked.
@@ -176,6 +182,23 @@ pub fn age(ms: u64) -> String {
     }
 }
 
+/// A moment, as RFC 3339 writes it in UTC.
+pub fn clock(at: TimestampMs) -> String {
+    let seconds = at.0.div_euclid(1_000);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Years that begin with March end with the day that is not always there. An era is 400 years.
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = year + era * 400 + later;
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Names with commas between them.
 pub fn list(items: impl IntoIterator<Item = impl Display>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
@@ -184,6 +207,20 @@ pub fn list(items: impl IntoIterator<Item = impl Display>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_told_in_utc() {
+        for (ms, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (951_868_799_999, "2000-02-29T23:59:59Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00Z"),
+            (1_767_268_800_000, "2026-01-01T12:00:00Z"),
+        ] {
+            assert_eq!(clock(TimestampMs(ms)), expected);
+        }
+    }
 
     #[test]
     fn a_table_is_as_wide_as_its_cells() {

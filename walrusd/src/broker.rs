@@ -26,6 +26,7 @@ use crate::{
     cluster_view,
     config::{ANSWERS_BYTES_MAX, Config},
     controller::{ControllerState, cluster::TopicTerms, nodes},
+    events,
     groups::{self, Groups},
     lag::Lags,
     lease::Lease,
@@ -127,6 +128,8 @@ pub struct Broker {
     pub vitals: vitals::Board,
     /// What operators have the cluster do.
     pub operations: Operations,
+    /// What changed in the cluster.
+    pub events: events::Log,
     /// The text protocol's cursors.
     pub queues: Queues,
     /// What clients asked for that is not served.
@@ -212,6 +215,7 @@ impl Broker {
             lags: Lags::default(),
             vitals: vitals::Board::default(),
             operations: Operations::default(),
+            events: events::Log::default(),
             queues: Queues::default(),
             asked_in_vain: AskedInVain::default(),
             request_budget: Arc::new(Semaphore::new(request_bytes)),

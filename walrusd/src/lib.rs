@@ -23,6 +23,7 @@ pub mod config;
 pub mod controller;
 pub mod data_dir;
 pub mod doors;
+pub mod events;
 pub mod facts;
 pub mod forming;
 pub mod groups;

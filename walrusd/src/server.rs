@@ -29,6 +29,7 @@ use crate::{
     controller::{self, ControllerState, world::Obeys},
     data_dir::DataDir,
     doors::{ClientDoor, Doors},
+    events,
     facts::BrokerFacts,
     groups::Groups,
     lag,
@@ -405,6 +406,7 @@ fn start_tasks(tasks: &Tasks, broker: &Arc<Broker>) {
     tasks.spawn("monitor", controller::monitor::run(Arc::clone(broker)));
     tasks.spawn("groups", Groups::run(Arc::clone(broker)));
     tasks.spawn("lag of groups", lag::run(Arc::clone(broker)));
+    tasks.spawn("events", events::run(Arc::clone(broker)));
     tasks.spawn("GET cursors", Queues::run(Arc::clone(broker)));
     let sweeper = Arc::clone(broker);
     tasks.spawn("sweep", async move {

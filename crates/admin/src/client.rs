@@ -35,7 +35,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// A node that is asked how it stands answers from memory.
 const CHECK_MAX: Duration = Duration::from_secs(2);
 /// The largest answer that is read.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How often a question follows the hint that another node has to be asked.
 const HOPS_MAX: usize = 3;
 
@@ -125,6 +125,11 @@ impl Client {
     /// Who is asked.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// How long it waits for an answer.
+    pub const fn answer_max(&self) -> Duration {
+        self.answer_max
     }
 
     /// Asks the first endpoint that answers.
@@ -307,7 +312,7 @@ async fn ask<T: Kind + DeserializeOwned>(
     read(at, status, &bytes)
 }
 
-async fn connect(at: &Endpoint) -> io::Result<TcpStream> {
+pub(crate) async fn connect(at: &Endpoint) -> io::Result<TcpStream> {
     let connected = timeout(CONNECT_MAX, TcpStream::connect((at.host(), at.port()))).await;
     let stream = connected.map_err(|_elapsed| {
         io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {CONNECT_MAX:?}"))
@@ -368,15 +373,25 @@ fn read<T: Kind + DeserializeOwned>(
 ) -> Result<T, ClientError> {
     let other = |why: String| ClientError::NotUnderstood { endpoint: at.clone(), why };
     if !(200..300).contains(&status) {
-        let refused: ErrorDocument = serde_json::from_slice(bytes)
-            .map_err(|_error| other(format!("HTTP {status} without an error of this API")))?;
-        return Err(ClientError::Refused { endpoint: at.clone(), error: refused.error });
+        return Err(refused(at, status, bytes));
     }
     let head: Head = serde_json::from_slice(bytes).map_err(|error| other(error.to_string()))?;
     if head.kind != T::KIND {
         return Err(other(format!("a {} of {}, not a {}", head.kind, head.api_version, T::KIND)));
     }
     serde_json::from_slice(bytes).map_err(|error| other(error.to_string()))
+}
+
+/// What the body of a refusal says.
+pub(crate) fn refused(at: &Endpoint, status: u16, bytes: &[u8]) -> ClientError {
+    let endpoint = at.clone();
+    match serde_json::from_slice::<ErrorDocument>(bytes) {
+        Ok(refused) => ClientError::Refused { endpoint, error: refused.error },
+        Err(_of_something_else) => {
+            let why = format!("HTTP {status} without an error of this API");
+            ClientError::NotUnderstood { endpoint, why }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! The models are `/v1`: fields are added, never renamed or taken away. Owns no route (those are
 //! in `walrusd/src/admin/v1`) and no word for a terminal (those are in `walrusctl`).
 //! Read next: [`cluster`] and [`node`] for what is told, [`health`] for what it comes to,
-//! [`event`] for what changed, `client.rs` for how it is asked.
+//! [`event`] for what changed, `client.rs` for how it is asked, `stream/` for
+//! how it is followed.
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -24,6 +25,8 @@ pub mod partition;
 pub mod plan;
 pub mod raft;
 pub mod snapshot;
+#[cfg(feature = "client")]
+pub mod stream;
 
 pub use document::{API_VERSION, Document, Head, Kind};
 pub use endpoint::{Endpoint, NotAnEndpoint};

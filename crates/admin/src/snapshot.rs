@@ -68,6 +68,19 @@ impl Snapshot {
         self.operations = self.operations.or_else(|| known.operations.clone());
         Some(self)
     }
+
+    /// The same cluster, with what its nodes say of themselves now.
+    #[must_use]
+    pub fn with(mut self, told: VitalsList) -> Self {
+        (self.answered_by, self.at_ms) = (told.answered_by, told.at_ms);
+        for one in told.items {
+            if let Some(entry) = self.nodes.iter_mut().find(|entry| entry.node.node == one.node) {
+                (entry.vitals, entry.vitals_age_ms) = (one.vitals, one.vitals_age_ms);
+                entry.silent = one.silent;
+            }
+        }
+        self
+    }
 }
 
 impl TopicEntry {
@@ -91,6 +104,40 @@ pub struct NodeEntry {
     #[serde(flatten)]
     pub node: Node,
     /// What it said of itself last, if it ever did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vitals: Option<Vitals>,
+    /// How old that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vitals_age_ms: Option<u64>,
+    /// Why it says nothing now, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<String>,
+}
+
+/// What nodes said of themselves last, without what the metadata says of them: what a stream tells
+/// between two snapshots.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VitalsList {
+    /// Which node answers.
+    pub answered_by: NodeId,
+    /// How far that node's metadata is.
+    pub metadata_version: u64,
+    /// When, by that node's clock.
+    pub at_ms: TimestampMs,
+    /// They, by their ids.
+    pub items: Vec<NodeVitals>,
+}
+
+impl Kind for VitalsList {
+    const KIND: &'static str = "VitalsList";
+}
+
+/// What one node said of itself last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeVitals {
+    /// Which one.
+    pub node: NodeId,
+    /// What it said, if it ever did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vitals: Option<Vitals>,
     /// How old that is.

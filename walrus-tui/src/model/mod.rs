@@ -15,6 +15,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use walrus_admin::{
+    event::Event,
     group::{GroupList, GroupStatus},
     partition::Chain,
     snapshot::{PartitionEntry, Snapshot, TopicEntry},
@@ -119,6 +120,8 @@ pub struct Model {
     pub changes: VecDeque<Change>,
     /// How many changes went because there was no room.
     pub changes_dropped: u64,
+    /// Whether the node that is asked tells what changed; else it is read off snapshots.
+    pub tells_events: bool,
     /// The chain that is looked at.
     pub chain: Option<Seen<PartitionName, Chain>>,
     /// Consumer groups.
@@ -140,6 +143,7 @@ impl Default for Model {
             bytes_out: Series::new(SERIES_MAX),
             changes: VecDeque::new(),
             changes_dropped: 0,
+            tells_events: false,
             chain: None,
             groups: None,
             group: None,
@@ -152,6 +156,7 @@ impl Model {
     pub fn hear(&mut self, told: Told, now: UptimeMs, also: Option<&Also>) {
         match told {
             Told::Snapshot(snapshot) => self.snapshot(snapshot, now),
+            Told::Events(events) => self.events(events),
             Told::Groups(groups) => Seen::take(&mut self.groups, (), groups, now),
             told if also.is_some_and(|also| told.is_of(also)) => match told {
                 Told::Chain { name, chain } => Seen::take(&mut self.chain, name, chain, now),
@@ -174,7 +179,7 @@ impl Model {
                 return;
             }
             if is_same_cluster {
-                self.changes.extend(change::between(before, &snapshot, false));
+                self.changes.extend(change::between(before, &snapshot, self.tells_events));
             } else {
                 self.rates = Rates::default();
                 self.loads = Loads::default();
@@ -183,10 +188,7 @@ impl Model {
                 (self.chain, self.groups, self.group) = (None, None, None);
                 self.changes.push_back(change::other_cluster(&snapshot));
             }
-            while self.changes.len() > CHANGES_MAX {
-                self.changes.pop_front();
-                self.changes_dropped += 1;
-            }
+            self.drop_oldest();
         }
         self.heard.exchange(&mut snapshot, now);
         self.rates.take(&snapshot);
@@ -197,6 +199,20 @@ impl Model {
             self.bytes_out.push(total.bytes_out);
         }
         self.newest = Some((snapshot, now));
+    }
+
+    /// A node told what changed, or that it does not.
+    pub fn events(&mut self, events: Option<Vec<Event>>) {
+        self.tells_events = events.is_some();
+        self.changes.extend(events.into_iter().flatten().map(Change::from));
+        self.drop_oldest();
+    }
+
+    fn drop_oldest(&mut self) {
+        while self.changes.len() > CHANGES_MAX {
+            self.changes.pop_front();
+            self.changes_dropped += 1;
+        }
     }
 
     /// The groups, as far as they are known.

@@ -1,24 +1,32 @@
-//! A cluster, asked once a second.
+//! A cluster, followed by the stream of one of its nodes.
 //!
-//! One task asks whoever answered last, then the others: those of the command line and those that
-//! the cluster itself named. A question that nobody answers is asked again after a while that
-//! grows, with chance in it; whoever presses a key for news is answered at once. Nothing is lost by
-//! a slow console: the newest answer is the only one that matters.
+//! One task follows whoever told something last; when that node is gone the next one is asked at
+//! once: those of the command line and those that the cluster itself named. A node of before, which
+//! has no stream, is asked once a second for what changed. When nobody answers it is tried again
+//! after a while that grows, with chance in it; whoever presses a key for news is answered at once.
+//! Nothing is lost by a slow console: a node skips for it what was in between.
 
 use std::{
+    future::pending,
+    pin::Pin,
     sync::{Arc, mpsc::SyncSender},
     time::{Duration, Instant},
 };
 
 use serde::de::DeserializeOwned;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use walrus_admin::{
-    Endpoint, Kind,
+    Code, Endpoint, Kind,
     client::{Client, ClientError, actor},
     escape,
+    event::{Event, EventList, Repeats},
     operation::{CancelRequest, Operation},
     plan::{Plan, RunRequest},
     snapshot::Snapshot,
+    stream::{Following, News},
 };
 use walrus_types::{UptimeMs, chance::Chance};
 
@@ -31,7 +39,7 @@ use crate::{
     model::PartitionName,
 };
 
-/// Between two questions.
+/// Between two questions, and between two signs of life that a stream is asked for.
 const EVERY: Duration = Duration::from_secs(1);
 /// A node that answers no sooner is asked no more.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -39,59 +47,217 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 const AGAIN_MS: (u64, u64) = (250, 4_000);
 /// Addresses that are tried, beside those of the command line.
 const LEARNED_MAX: usize = 32;
+/// What a stream is asked for.
+const WANTED: &str = "kinds=snapshot,event,vitals&every_ms=1000";
+/// Events of before the console began.
+const PAST: &str = "/v1/events?limit=500";
+
+/// Nobody listens any more.
+#[derive(Debug)]
+struct Unheard;
+
+/// How it ended with one node.
+#[derive(Debug)]
+enum Ended {
+    /// It told nothing.
+    Nothing(String),
+    /// It told something, and then no more.
+    Heard,
+}
+
+/// What is asked for beside the cluster as a whole.
+type Asking = Pin<Box<dyn Future<Output = Told>>>;
 
 /// Whom to ask.
-#[derive(Debug)]
 struct Asked {
     client: Client,
-    /// Whoever answered last comes first.
+    /// Whoever is asked now comes first.
     order: Vec<Endpoint>,
     /// The cluster as it was told last.
     known: Option<Arc<Snapshot>>,
+    /// Events that were told.
+    repeats: Repeats,
+    /// Whether events of before the console were told.
+    has_past: bool,
+    wanted: watch::Receiver<Wanted>,
+    tell: SyncSender<Told>,
+    asking: Option<Asking>,
+    asked_at: Option<Instant>,
 }
 
 impl Asked {
-    fn new(given: Vec<Endpoint>) -> Self {
-        Self { client: Client::new(given.clone(), ANSWER_MAX), order: given, known: None }
+    fn new(given: Vec<Endpoint>, wanted: watch::Receiver<Wanted>, tell: SyncSender<Told>) -> Self {
+        Self {
+            client: Client::new(given.clone(), ANSWER_MAX),
+            order: given,
+            known: None,
+            repeats: Repeats::default(),
+            has_past: false,
+            wanted,
+            tell,
+            asking: None,
+            asked_at: None,
+        }
     }
 
-    /// The cluster as the first one shows it that answers.
-    async fn snapshot(&mut self) -> Result<Arc<Snapshot>, String> {
-        let mut first = None;
-        for at in 0..self.order.len() {
-            match self.ask_at(at).await {
-                // What nodes registered for each other may be somebody else's here.
-                Ok(snapshot) if self.is_strange(at, &snapshot) => {}
-                Ok(snapshot) => {
-                    self.order[..=at].rotate_right(1);
-                    self.learn(&snapshot);
-                    let snapshot = Arc::new(snapshot);
-                    self.known = Some(Arc::clone(&snapshot));
-                    return Ok(snapshot);
+    fn tell(&self, told: Told) -> Result<(), Unheard> {
+        self.tell.send(told).map_err(|_gone| Unheard)
+    }
+
+    /// Stays with the first of the order until it tells no more.
+    async fn stay(&mut self) -> Result<Ended, Unheard> {
+        let Some(at) = self.order.first().cloned() else {
+            return Ok(Ended::Nothing("there is nobody to ask".to_owned()));
+        };
+        let after = self.known.as_ref().map(|known| known.metadata_version);
+        match Following::begin(&at, WANTED, after, (ANSWER_MAX, ANSWER_MAX)).await {
+            Ok(following) => self.follow(&at, following).await,
+            // It has no stream, or has no place left.
+            Err(why)
+                if why
+                    .refusal()
+                    .is_some_and(|why| matches!(why.code, Code::NotFound | Code::Unavailable)) =>
+            {
+                self.poll(&at).await
+            }
+            Err(why) => Ok(Ended::Nothing(why.to_string())),
+        }
+    }
+
+    async fn follow(&mut self, at: &Endpoint, mut following: Following) -> Result<Ended, Unheard> {
+        let mut heard = false;
+        loop {
+            let news = tokio::select! {
+                news = following.next() => news,
+                told = asking(&mut self.asking) => {
+                    self.asking = None;
+                    self.tell(told)?;
+                    continue;
                 }
-                Err(why) => first = first.or(Some(why)),
+                changed = self.wanted.changed() => {
+                    changed.map_err(|_gone| Unheard)?;
+                    self.asking = None;
+                    self.ask_also(at);
+                    continue;
+                }
+            };
+            let snapshot = match news {
+                Ok(News::Snapshot(told)) => match self.put_together(*told) {
+                    Some(snapshot) => snapshot,
+                    // It is of another version than was said: all is asked for, once.
+                    None if self.known.take().is_some() => return Ok(Ended::Heard),
+                    None => return Ok(Ended::Nothing(format!("{at} tells changes of nothing"))),
+                },
+                Ok(News::Vitals(told)) => match &self.known {
+                    Some(known) => Snapshot::clone(known).with(told),
+                    None => continue,
+                },
+                Ok(News::Events(list)) => {
+                    self.tell_events(list)?;
+                    continue;
+                }
+                Err(_) if heard => return Ok(Ended::Heard),
+                Err(why) => return Ok(Ended::Nothing(why.to_string())),
+            };
+            if !heard && self.is_strange(at, &snapshot) {
+                return Ok(Ended::Nothing(format!("{at} is of another cluster")));
+            }
+            if !heard {
+                heard = true;
+                self.tell(Told::Events(Some(Vec::new())))?;
+            }
+            self.take(at, snapshot)?;
+            if !self.has_past {
+                self.has_past = true;
+                if let Ok(past) = self.client.get_at::<EventList>(at, PAST).await {
+                    self.tell_events(past)?;
+                }
             }
         }
-        Err(first.as_ref().map_or_else(|| "there is nobody to ask".into(), ClientError::to_string))
     }
 
-    /// Asks one of them for what changed, or for all where nothing is known that this goes with.
-    async fn ask_at(&self, at: usize) -> Result<Snapshot, ClientError> {
+    /// Asks a node that has no stream, again and again.
+    async fn poll(&mut self, at: &Endpoint) -> Result<Ended, Unheard> {
+        let mut heard = false;
+        self.tell(Told::Events(None))?;
+        loop {
+            let began = Instant::now();
+            let snapshot = match self.ask(at).await {
+                Ok(snapshot) => snapshot,
+                Err(_) if heard => return Ok(Ended::Heard),
+                Err(why) => return Ok(Ended::Nothing(why.to_string())),
+            };
+            if self.is_strange(at, &snapshot) {
+                return Ok(Ended::Nothing(format!("{at} is of another cluster")));
+            }
+            heard = true;
+            self.take(at, snapshot)?;
+            if let Some(asking) = self.asking.take() {
+                let told = asking.await;
+                self.tell(told)?;
+            }
+            // Another wish ends the pause; its end of the wish ends the console.
+            let pause = EVERY.saturating_sub(began.elapsed());
+            if let Ok(Err(_)) = timeout(pause, self.wanted.changed()).await {
+                return Err(Unheard);
+            }
+            self.asked_at = None;
+        }
+    }
+
+    /// Asks for what changed, or for all where nothing is known that this goes with.
+    async fn ask(&self, at: &Endpoint) -> Result<Snapshot, ClientError> {
         const ALL: &str = "/v1/snapshot";
         if let Some(known) = &self.known {
             let path = format!("{ALL}?since={}", known.metadata_version);
-            let changed: Snapshot = self.client.get_at(&self.order[at], &path).await?;
+            let changed: Snapshot = self.client.get_at(at, &path).await?;
             if let Some(all) = changed.onto(known) {
                 return Ok(all);
             }
         }
-        self.client.get_at(&self.order[at], ALL).await
+        self.client.get_at(at, ALL).await
     }
 
-    /// Whether that is another cluster, at an address that nobody gave us.
-    fn is_strange(&self, at: usize, snapshot: &Snapshot) -> bool {
+    fn put_together(&self, told: Snapshot) -> Option<Snapshot> {
+        match &self.known {
+            Some(known) => told.onto(known),
+            None => told.since.is_none().then_some(told),
+        }
+    }
+
+    /// Tells a snapshot, and asks for what else is wanted.
+    fn take(&mut self, at: &Endpoint, snapshot: Snapshot) -> Result<(), Unheard> {
+        let snapshot = Arc::new(snapshot);
+        self.learn(&snapshot);
+        self.known = Some(Arc::clone(&snapshot));
+        self.tell(Told::Snapshot(snapshot))?;
+        // A little less than the time between two, which is never quite even.
+        let is_due = self.asked_at.is_none_or(|asked| asked.elapsed() >= EVERY * 9 / 10);
+        if is_due && self.asking.is_none() {
+            self.ask_also(at);
+        }
+        Ok(())
+    }
+
+    fn ask_also(&mut self, at: &Endpoint) {
+        let wish = self.wanted.borrow_and_update().clone();
+        self.asked_at = Some(Instant::now());
+        if let Some(wish) = wish.also {
+            self.asking = Some(Box::pin(also(self.client.clone(), at.clone(), wish)));
+        }
+    }
+
+    fn tell_events(&mut self, list: EventList) -> Result<(), Unheard> {
+        let new: Vec<Event> =
+            list.items.into_iter().filter(|event| self.repeats.is_new(event)).collect();
+        self.tell(Told::Events(Some(new)))
+    }
+
+    /// Whether that is another cluster, at an address that nobody gave us: what nodes registered
+    /// for each other may be somebody else's here.
+    fn is_strange(&self, at: &Endpoint, snapshot: &Snapshot) -> bool {
         let is_other = self.known.as_ref().is_some_and(|known| known.cluster != snapshot.cluster);
-        is_other && !self.client.endpoints().contains(&self.order[at])
+        is_other && !self.client.endpoints().contains(at)
     }
 
     /// Takes up the addresses that nodes registered for this.
@@ -104,28 +270,37 @@ impl Asked {
             }
         }
     }
+}
 
-    /// Something more, of whoever answered last.
-    async fn more<T: Kind + DeserializeOwned>(&self, path: &str) -> Result<Arc<T>, String> {
-        let Some(at) = self.order.first() else { return Err("there is nobody to ask".to_owned()) };
-        self.client.get_at(at, path).await.map(Arc::new).map_err(|why| why.to_string())
+/// What is being asked for, or for ever.
+async fn asking(asking: &mut Option<Asking>) -> Told {
+    match asking {
+        Some(asking) => asking.await,
+        None => pending().await,
     }
+}
 
-    async fn also(&self, also: Also) -> Told {
-        match also {
-            Also::Chain(name) => {
-                let PartitionName { topic, partition } = &name;
-                let path = format!(
-                    "/v1/topics/{topic}/partitions/{partition}/segments?limit={CHAIN_LINKS}"
-                );
-                let chain = self.more(&path).await;
-                Told::Chain { name, chain }
-            }
-            Also::Groups => Told::Groups(self.more("/v1/groups").await),
-            Also::Group(name) => {
-                let group = self.more(&format!("/v1/groups/{}", escape(&name))).await;
-                Told::Group { name, group }
-            }
+async fn more<T: Kind + DeserializeOwned>(
+    client: &Client,
+    at: &Endpoint,
+    path: &str,
+) -> Result<Arc<T>, String> {
+    client.get_at(at, path).await.map(Arc::new).map_err(|why| why.to_string())
+}
+
+async fn also(client: Client, at: Endpoint, also: Also) -> Told {
+    match also {
+        Also::Chain(name) => {
+            let PartitionName { topic, partition } = &name;
+            let path =
+                format!("/v1/topics/{topic}/partitions/{partition}/segments?limit={CHAIN_LINKS}");
+            let chain = more(&client, &at, &path).await;
+            Told::Chain { name, chain }
+        }
+        Also::Groups => Told::Groups(more(&client, &at, "/v1/groups").await),
+        Also::Group(name) => {
+            let group = more(&client, &at, &format!("/v1/groups/{}", escape(&name))).await;
+            Told::Group { name, group }
         }
     }
 }
@@ -201,50 +376,56 @@ impl Source for Cluster {
     }
 }
 
-/// Asks `endpoints` until nobody listens any more. `began` is when the console's time began.
+/// Follows `endpoints` until nobody listens any more. `began` is when the console's time began.
 async fn run(
     endpoints: Vec<Endpoint>,
     began: Instant,
-    mut wanted: watch::Receiver<Wanted>,
+    wanted: watch::Receiver<Wanted>,
     tell: SyncSender<Told>,
 ) {
-    let mut asked = Asked::new(endpoints);
+    let mut asked = Asked::new(endpoints, wanted, tell);
+    // What ends it is that nobody listens.
+    drop(follow(&mut asked, began).await);
+}
+
+async fn follow(asked: &mut Asked, began: Instant) -> Result<(), Unheard> {
     let mut chance = Chance::seeded(u64::from(std::process::id()));
+    // Nodes that told nothing, one after another, and why the first of them did not.
+    let (mut silent, mut first) = (0, None);
     let mut failures = 0_u32;
     loop {
-        let wish = wanted.borrow_and_update().clone();
         let began_asking = Instant::now();
-        let pause = match ask(&mut asked, &wish, &tell).await {
-            Ok(true) => {
-                failures = 0;
-                EVERY.saturating_sub(began_asking.elapsed())
+        match asked.stay().await? {
+            Ended::Heard => {
+                (silent, failures, first) = (0, 0, None);
+                asked.asking = None;
+                // One that tells all and goes at once is not asked more often than others.
+                sleep(EVERY.saturating_sub(began_asking.elapsed())).await;
             }
-            Ok(false) => return,
-            Err(why) => {
-                let most = (AGAIN_MS.0 << failures.min(10)).min(AGAIN_MS.1);
-                failures += 1;
-                let pause = Duration::from_millis(chance.between(AGAIN_MS.0, most.max(AGAIN_MS.0)));
-                let next_at = began.elapsed() + pause;
-                let next_at = UptimeMs(u64::try_from(next_at.as_millis()).unwrap_or(u64::MAX));
-                if tell.send(Told::Lost { why, next_at }).is_err() {
-                    return;
-                }
-                pause
+            Ended::Nothing(why) => {
+                silent += 1;
+                first = first.or(Some(why));
             }
-        };
+        }
+        if !asked.order.is_empty() {
+            asked.order.rotate_left(1);
+        }
+        if silent < asked.order.len() {
+            continue;
+        }
+        let most = (AGAIN_MS.0 << failures.min(10)).min(AGAIN_MS.1);
+        failures += 1;
+        let pause = Duration::from_millis(chance.between(AGAIN_MS.0, most.max(AGAIN_MS.0)));
+        let next_at = began.elapsed() + pause;
+        let next_at = UptimeMs(u64::try_from(next_at.as_millis()).unwrap_or(u64::MAX));
+        asked.tell(Told::Lost { why: first.take().unwrap_or_default(), next_at })?;
+        silent = 0;
         // Another wish ends the pause; its end of the wish ends the console.
-        if let Ok(Err(_)) = timeout(pause, wanted.changed()).await {
-            return;
+        if let Ok(Err(_)) = timeout(pause, asked.wanted.changed()).await {
+            return Err(Unheard);
         }
     }
 }
 
-/// Asks for what is wanted; false when nobody listens any more.
-async fn ask(asked: &mut Asked, wanted: &Wanted, tell: &SyncSender<Told>) -> Result<bool, String> {
-    let snapshot = asked.snapshot().await?;
-    if tell.send(Told::Snapshot(snapshot)).is_err() {
-        return Ok(false);
-    }
-    let Some(also) = wanted.also.clone() else { return Ok(true) };
-    Ok(tell.send(asked.also(also).await).is_ok())
-}
+#[cfg(test)]
+mod tests;

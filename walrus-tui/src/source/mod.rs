@@ -16,6 +16,7 @@ use std::{
 
 use tokio::sync::watch;
 use walrus_admin::{
+    event::Event,
     group::{GroupList, GroupStatus},
     partition::Chain,
     snapshot::Snapshot,
@@ -30,6 +31,9 @@ use crate::{app::acting::Hand, model::PartitionName};
 pub enum Told {
     /// The cluster at one moment.
     Snapshot(Arc<Snapshot>),
+    /// What changed since the last of these, one by one; `None` says that who is asked now tells no
+    /// events, and they are to be read off snapshots.
+    Events(Option<Vec<Event>>),
     /// The chain that is looked at, or why there is none.
     Chain {
         /// Of which partition.

@@ -2,6 +2,7 @@
 
 mod cluster;
 pub(crate) mod context;
+mod event;
 mod group;
 mod node;
 mod operation;
@@ -21,7 +22,7 @@ use walrus_types::{NodeId, PartitionIndex};
 use self::operation::{Agreed, Asked};
 
 use crate::{
-    cli::{Command, Group, Node, Raft, Segment},
+    cli::{Command, Event, Group, Node, Raft, Segment},
     failure::Failure,
     man,
     out::Console,
@@ -58,6 +59,10 @@ pub async fn run(command: Command, client: &Client, console: &Console) -> Result
         Command::Op { verb } => operation::op(verb, client, console).await,
         Command::Group { verb: Group::List } => group::list(client, console).await,
         Command::Group { verb: Group::Get { group } } => group::get(client, console, &group).await,
+        Command::Event { verb: Event::List(which) } => event::list(client, console, which).await,
+        Command::Event { verb: Event::Watch(which) } => {
+            event::watch(client, console, which, client.answer_max()).await
+        }
         Command::Raft { verb: Raft::Status } => raft::status(client, console).await,
         Command::Raft { verb: Raft::Transfer { node, yes, order, follow } } => {
             raft::transfer(client, console, node, (yes, order, follow)).await

@@ -39,6 +39,8 @@ pub(super) struct Sources {
     pub(super) forming: Forming,
     /// What consoles know.
     pub(super) views: v1::Views,
+    /// Who follows the cluster.
+    pub(super) hub: v1::Hub,
     /// Where this port is, with the port that was chosen.
     pub(super) address: SocketAddr,
 }

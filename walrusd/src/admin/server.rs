@@ -79,6 +79,7 @@ impl AdminServer {
             broker: Arc::clone(&broker),
             forming: forming.clone(),
             views: super::v1::Views::default(),
+            hub: super::v1::Hub::default(),
             address,
         };
         let router = routes::router(sources, hooks);

@@ -53,7 +53,8 @@ pub fn all(facts: Facts<'_>, now: TimestampMs) -> Vec<Operation> {
     told
 }
 
-fn named(metadata: &Metadata, work: &Work) -> (&'static str, String) {
+/// The verb, and what it is done to.
+pub fn named(metadata: &Metadata, work: &Work) -> (&'static str, String) {
     match work {
         Work::Drain(node) => ("drain", node.to_string()),
         Work::Undrain(node) => ("undrain", node.to_string()),

@@ -11,6 +11,7 @@ use walrus_types::{Epoch, Incarnation, NodeId, Offset, PartitionIndex, Timestamp
 use super::{Event, EventKind, Seen, Severity};
 use crate::{
     node::NodeState,
+    operation::{Operation, OperationState},
     snapshot::{NodeEntry, PartitionEntry, Snapshot, TopicEntry},
 };
 
@@ -255,6 +256,33 @@ pub fn log_start(
     });
 }
 
+/// What became of an operation: it was begun, or ended, or both since the last look.
+pub fn operation(seen: Seen, before: Option<&Operation>, now: &Operation, out: &mut Vec<Event>) {
+    let Operation { id, verb, subject, actor, reason, .. } = now;
+    let mut tell = |at_ms, severity, what: &str, text: String| {
+        let seen = Seen { at_ms, ..seen };
+        let kind = (EventKind::Operation, severity);
+        let text = format!("operation {id}, {verb} {subject}, {text}");
+        out.push(Event::new(seen, kind, format!("operation/{id}/{what}"), subject.clone(), text));
+    };
+    if before.is_none() {
+        let by = if actor.is_empty() { String::new() } else { format!(", asked by {actor}") };
+        let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        tell(now.began_at_ms, Severity::Info, "began", format!("began{by}{why}"));
+    }
+    let was_running = before.is_none_or(|before| before.state == OperationState::Running);
+    if !was_running {
+        return;
+    }
+    let (severity, text) = match now.state {
+        OperationState::Running | OperationState::Other => return,
+        OperationState::Done => (Severity::Info, "is done".to_owned()),
+        OperationState::Cancelled => (Severity::Info, format!("is {}", now.now)),
+        OperationState::Failed => (Severity::Error, format!("failed: {}", now.now)),
+    };
+    tell(now.ended_at_ms.unwrap_or(seen.at_ms), severity, "ended", text);
+}
+
 /// Somebody leads the metadata group from that term on.
 pub fn elected(seen: Seen, leader: NodeId, term: u64, out: &mut Vec<Event>) {
     let text = format!("{leader} leads the metadata group, term {term}");
@@ -293,6 +321,10 @@ pub fn between(before: &Snapshot, now: &Snapshot) -> Vec<Event> {
             log_start(seen, place, (was.log_start, is.log_start), &mut out);
         });
     });
+    let known = before.operations.as_deref().unwrap_or_default();
+    for now in now.operations.iter().flatten().rev() {
+        operation(seen, known.iter().find(|known| known.id == now.id), now, &mut out);
+    }
     out
 }
 

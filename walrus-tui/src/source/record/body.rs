@@ -10,6 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use walrus_admin::{
+    event::Event,
     group::{GroupList, GroupStatus},
     partition::Chain,
     snapshot::Snapshot,
@@ -58,6 +59,7 @@ pub enum Unread {
 enum Kept<'a> {
     /// A snapshot: all of it, or what changed since the one before.
     Snapshot(Cow<'a, Snapshot>),
+    Events(Option<Cow<'a, [Event]>>),
     Chain {
         name: Cow<'a, PartitionName>,
         chain: Result<Cow<'a, Chain>, Cow<'a, str>>,
@@ -93,6 +95,7 @@ pub(super) fn plain(told: &Told) -> Result<Vec<u8>, Unkept> {
         Told::Chain { name, chain } => {
             Kept::Chain { name: Cow::Borrowed(name), chain: lent(chain) }
         }
+        Told::Events(events) => Kept::Events(events.as_deref().map(Cow::Borrowed)),
         Told::Groups(groups) => Kept::Groups(lent(groups)),
         Told::Group { name, group } => {
             Kept::Group { name: Cow::Borrowed(name), group: lent(group) }
@@ -122,6 +125,7 @@ pub(super) fn told(body: &[u8], known: &mut Option<Arc<Snapshot>>) -> Result<Tol
             Told::Snapshot(whole)
         }
         Kept::Chain { name, chain } => Told::Chain { name: name.into_owned(), chain: owned(chain) },
+        Kept::Events(events) => Told::Events(events.map(Cow::into_owned)),
         Kept::Groups(groups) => Told::Groups(owned(groups)),
         Kept::Group { name, group } => Told::Group { name: name.into_owned(), group: owned(group) },
         Kept::Lost { why, next_at_ms } => {

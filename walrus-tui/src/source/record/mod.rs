@@ -102,7 +102,8 @@ impl Recorder {
                 self.is_lost = true;
                 self.record(Kind::Lost, mark, now, body::plain(told)?)
             }
-            Told::Chain { .. }
+            Told::Events(_)
+            | Told::Chain { .. }
             | Told::Groups(_)
             | Told::Group { .. }
             | Told::Kept(_)

@@ -1,4 +1,4 @@
-//! Events: what changed while this console looked. Nodes keep no list of events yet.
+//! Events: what changed, as nodes tell it; where they do not, while this console looked.
 
 use super::{nothing_yet, told};
 use crate::{
@@ -16,7 +16,9 @@ pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     if app.model.seen().is_none() {
         return nothing_yet(app, canvas);
     }
-    let title = super::title(app, Listing::Changes, "changes since this console began");
+    let tells = app.model.tells_events;
+    let what = if tells { "changes" } else { "changes since this console began" };
+    let title = super::title(app, Listing::Changes, what);
     let mut inside = canvas.framed(&title);
     let theme = inside.theme;
     let listed = app.lists.of(Listing::Changes);

@@ -17,18 +17,20 @@ const VIEWS_MAX: usize = 32;
 pub(in crate::admin) struct Views(Arc<Mutex<VecDeque<Arc<Metadata>>>>);
 
 impl Views {
-    /// Remembers a version that is told; answers the one that is known there already, if it is
-    /// remembered.
-    pub(super) fn tell(&self, told: &Arc<Metadata>, known: Option<u64>) -> Option<Arc<Metadata>> {
+    /// The version that is known somewhere, if it is remembered.
+    pub(super) fn of(&self, version: u64) -> Option<Arc<Metadata>> {
+        self.0.lock().iter().find(|view| view.applied() == version).cloned()
+    }
+
+    /// Remembers a version that is told.
+    pub(super) fn remember(&self, told: &Arc<Metadata>) {
         let mut views = self.0.lock();
-        let known = views.iter().find(|view| Some(view.applied()) == known).cloned();
         if views.iter().all(|view| view.applied() != told.applied()) {
             if views.len() == VIEWS_MAX {
                 views.pop_front();
             }
             views.push_back(Arc::clone(told));
         }
-        known
     }
 }
 
@@ -65,16 +67,26 @@ pub(super) fn since(now: &Metadata, old: &Metadata) -> Option<Changed> {
 
 #[cfg(test)]
 mod tests {
+    use walrus_metadata::Command;
+
     use super::*;
 
     #[test]
     fn as_many_versions_are_remembered_as_there_is_room_for() {
         let views = Views::default();
-        let told = Arc::new(Metadata::default());
-        let version = told.applied();
-        assert!(views.tell(&told, None).is_none());
-        assert!(views.tell(&told, Some(version)).is_some());
-        assert!(views.tell(&told, Some(version + 1)).is_none());
-        assert_eq!(views.0.lock().len(), 1);
+        let mut metadata = Metadata::default();
+        let versions: Vec<u64> = (0..=VIEWS_MAX)
+            .map(|_| {
+                let nothing = Command::DeleteTopics(Vec::new());
+                drop(metadata.apply(metadata.applied() + 1, &nothing));
+                let told = Arc::new(metadata.clone());
+                views.remember(&told);
+                views.remember(&told);
+                told.applied()
+            })
+            .collect();
+        let known = |version: &u64| views.of(*version).is_some_and(|of| of.applied() == *version);
+        assert!(!known(&versions[0]));
+        assert!(versions[1..].iter().all(known));
     }
 }

@@ -5,6 +5,8 @@
 //! | `GET /v1/self` | the node that answers, at any time |
 //! | `GET /v1/self/vitals` | what only that node knows of itself |
 //! | `GET /v1/snapshot` | the whole cluster at one moment, for consoles; `?since=VERSION` leaves out what is as it was then |
+//! | `GET /v1/events` | what changed; `after`, `limit` |
+//! | `GET /v1/stream` | snapshots, events and vitals as they come, as server-sent events |
 //! | `GET /v1/cluster`, `/v1/cluster/health` | the cluster as this node's metadata has it, and what that comes to |
 //! | `POST /v1/cluster/bootstrap`, `/v1/cluster/join` | tells a node that waits what to form |
 //! | `GET /v1/nodes` | the nodes, and what each is needed for |
@@ -26,27 +28,30 @@
 mod answer;
 mod changes;
 mod cluster;
+mod events;
 mod groups;
 mod nodes;
 mod operations;
 mod partitions;
 mod raft;
 mod snapshot;
+mod stream;
 
 use axum::{
     Router,
     routing::{get, post},
 };
 
-pub(super) use self::answer::refusal;
-pub(super) use self::changes::Views;
+pub(super) use self::{answer::refusal, changes::Views, stream::Hub};
 use super::routes::Sources;
 
 /// What there is, for whoever asks for something else.
-pub(super) const ROUTES: [&str; 19] = [
+pub(super) const ROUTES: [&str; 21] = [
     "GET /v1/self",
     "GET /v1/self/vitals",
     "GET /v1/snapshot",
+    "GET /v1/events",
+    "GET /v1/stream",
     "GET /v1/cluster",
     "GET /v1/cluster/health",
     "POST /v1/cluster/bootstrap",
@@ -70,6 +75,8 @@ pub(super) fn router() -> Router<Sources> {
         .route("/v1/self", get(cluster::myself))
         .route("/v1/self/vitals", get(snapshot::vitals))
         .route("/v1/snapshot", get(snapshot::snapshot))
+        .route("/v1/events", get(events::list))
+        .route("/v1/stream", get(stream::stream))
         .route("/v1/cluster", get(cluster::status))
         .route("/v1/cluster/health", get(cluster::health))
         .route("/v1/cluster/bootstrap", post(cluster::bootstrap))

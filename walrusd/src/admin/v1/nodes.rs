@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State as Extract, http::Uri};
-use walrus_admin::node::{Addresses, Node, NodeList, NodeState, RaftPart};
+use walrus_admin::node::{Addresses, Node, NodeList, RaftPart};
 use walrus_metadata::Metadata;
 use walrus_raft::RaftId;
 use walrus_types::NodeId;
@@ -12,6 +12,7 @@ use super::answer::{Answer, Live, Told, admin_address, parameters, shown};
 use crate::{
     admin::routes::Sources,
     broker::Broker,
+    events::node_state as state,
     operations::{Look, census::Census},
 };
 
@@ -59,13 +60,4 @@ pub(super) fn all(
         }
     };
     metadata.nodes().iter().map(of).collect()
-}
-
-const fn state(state: walrus_metadata::NodeState) -> NodeState {
-    match state {
-        walrus_metadata::NodeState::Active => NodeState::Active,
-        walrus_metadata::NodeState::Draining => NodeState::Draining,
-        walrus_metadata::NodeState::Fenced => NodeState::Fenced,
-        walrus_metadata::NodeState::Removed => NodeState::Removed,
-    }
 }

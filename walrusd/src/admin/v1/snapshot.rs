@@ -6,11 +6,14 @@ use axum::{extract::State as Extract, http::Uri};
 use walrus_admin::{
     cluster::Group,
     operation::{Operation, OperationState},
-    snapshot::{Keeps, NodeEntry, OPERATIONS_MAX, PartitionEntry, Snapshot, TopicEntry, Vitals},
+    snapshot::{
+        Keeps, NodeEntry, NodeVitals, OPERATIONS_MAX, PartitionEntry, Snapshot, TopicEntry, Vitals,
+        VitalsList,
+    },
 };
 use walrus_metadata::{Metadata, Partition, Topic};
 use walrus_replication::retention;
-use walrus_types::{PartitionIndex, TimestampMs};
+use walrus_types::{PartitionIndex, TimestampMs, UptimeMs};
 
 use super::{
     answer::{Answer, Live, Told, parameter, parameters},
@@ -40,50 +43,104 @@ pub(super) async fn snapshot(
     let given = parameters(&uri, &["since"])?;
     let known: Option<u64> = parameter(&given, "since")?;
     vitals::gather(&broker).await;
-    let look = tokio::task::spawn_blocking(move || look(&sources, &broker, known)).await;
-    Ok(Told(look.map_err(|why| broken_off(&why))?))
+    let look = tokio::task::spawn_blocking(move || {
+        let look = Look::take(&sources, &broker, broker.metadata());
+        let known = known.and_then(|version| sources.views.of(version));
+        sources.views.remember(&look.metadata);
+        look.snapshot(&broker, known.as_deref())
+    });
+    Ok(Told(look.await.map_err(|why| broken_off(&why))?))
 }
 
-fn look(sources: &Sources, broker: &Arc<Broker>, known: Option<u64>) -> Snapshot {
-    let metadata = broker.metadata();
-    let group = raft::group(broker);
-    let census = census_of(broker, &metadata);
-    let now = broker.clock.uptime();
-    let me = broker.identity.node;
-    let entry = |node: walrus_admin::node::Node| {
-        if node.node == me {
-            let vitals = Some(vitals::of_self(broker));
-            return NodeEntry { node, vitals, vitals_age_ms: Some(0), silent: None };
+/// A version of the metadata, with what there is to say beside it at that moment.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) metadata: Arc<Metadata>,
+    /// By the node's uptime.
+    pub(super) at: UptimeMs,
+    pub(super) group: Group,
+    at_ms: TimestampMs,
+    nodes: Vec<NodeEntry>,
+    census: Arc<Census>,
+}
+
+impl Look {
+    /// Counts segments and asks the file system: not on a thread that serves clients.
+    pub(super) fn take(sources: &Sources, broker: &Arc<Broker>, metadata: Arc<Metadata>) -> Self {
+        let group = raft::group(broker);
+        let census = census_of(broker, &metadata);
+        let now = broker.clock.uptime();
+        let entry = |node: walrus_admin::node::Node| {
+            if node.node == broker.identity.node {
+                let vitals = Some(vitals::of_self(broker));
+                return NodeEntry { node, vitals, vitals_age_ms: Some(0), silent: None };
+            }
+            let heard = broker.vitals.of(node.node);
+            let age = heard.said.as_ref().map(|(_, at)| now.since(*at));
+            let vitals = heard.said.map(|(said, _)| Vitals::clone(&said));
+            NodeEntry { node, vitals, vitals_age_ms: age, silent: heard.silent }
+        };
+        let nodes = nodes::all(sources, broker, &metadata, &census).into_iter().map(entry);
+        Self {
+            at: now,
+            at_ms: broker.clock.now(),
+            group: Group {
+                leader: group.leader,
+                term: group.term,
+                voters: group.voters,
+                quorum: group.quorum,
+            },
+            nodes: nodes.collect(),
+            census,
+            metadata,
         }
-        let heard = broker.vitals.of(node.node);
-        let age = heard.said.as_ref().map(|(_, at)| now.since(*at));
-        let vitals = heard.said.map(|(said, _)| Vitals::clone(&said));
-        NodeEntry { node, vitals, vitals_age_ms: age, silent: heard.silent }
-    };
-    let nodes = nodes::all(sources, broker, &metadata, &census);
-    let keeps = |topic: &Arc<Topic>| monitor::keep(&broker.view(topic).config);
-    let known = sources.views.tell(&metadata, known);
-    let changed = known.as_ref().and_then(|known| changes::since(&metadata, known));
-    let topics = topics(&metadata, changed.as_ref(), keeps);
-    let has_news = changed.as_ref().is_none_or(|changed| changed.operations);
-    let operations = operations(broker, &metadata, &census, has_news);
-    let since = known.filter(|_| changed.is_some()).map(|known| known.applied());
-    Snapshot {
-        since,
-        gone: changed.map_or_else(Vec::new, |changed| changed.gone),
-        cluster: broker.identity.cluster.to_string(),
-        answered_by: me,
-        metadata_version: metadata.applied(),
-        at_ms: broker.clock.now(),
-        group: Group {
-            leader: group.leader,
-            term: group.term,
-            voters: group.voters,
-            quorum: group.quorum,
-        },
-        nodes: nodes.into_iter().map(entry).collect(),
-        topics,
-        operations,
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.metadata.applied()
+    }
+
+    /// Whether something is carried out: how far it is changes without another version.
+    pub(super) fn has_operations(&self) -> bool {
+        self.metadata.operations().iter().any(|(_, known)| known.is_running())
+    }
+
+    /// All of it, or what changed since a version that is known.
+    pub(super) fn snapshot(&self, broker: &Broker, known: Option<&Metadata>) -> Snapshot {
+        let metadata = &self.metadata;
+        let changed = known.and_then(|known| changes::since(metadata, known));
+        let keeps = |topic: &Arc<Topic>| monitor::keep(&broker.view(topic).config);
+        let topics = topics(metadata, changed.as_ref(), keeps);
+        let has_news = changed.as_ref().is_none_or(|changed| changed.operations);
+        let operations = operations(broker, metadata, &self.census, has_news);
+        Snapshot {
+            since: known.filter(|_| changed.is_some()).map(Metadata::applied),
+            gone: changed.map_or_else(Vec::new, |changed| changed.gone),
+            cluster: broker.identity.cluster.to_string(),
+            answered_by: broker.identity.node,
+            metadata_version: metadata.applied(),
+            at_ms: self.at_ms,
+            group: self.group.clone(),
+            nodes: self.nodes.clone(),
+            topics,
+            operations,
+        }
+    }
+
+    /// What nodes say of themselves.
+    pub(super) fn vitals(&self, broker: &Broker) -> VitalsList {
+        let of = |entry: &NodeEntry| NodeVitals {
+            node: entry.node.node,
+            vitals: entry.vitals.clone(),
+            vitals_age_ms: entry.vitals_age_ms,
+            silent: entry.silent.clone(),
+        };
+        VitalsList {
+            answered_by: broker.identity.node,
+            metadata_version: self.metadata.applied(),
+            at_ms: self.at_ms,
+            items: self.nodes.iter().map(of).collect(),
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+use walrus_types::{OperationId, PlanId};
+
 use super::*;
 
 const SEEN: Seen = Seen { version: 9, at_ms: TimestampMs(50) };
@@ -146,4 +148,48 @@ fn topics_come_go_and_grow_and_logs_begin_later() {
         "log begins at 1 200, before that at 5",
     ];
     assert_eq!(texts, expected);
+}
+
+#[test]
+fn an_operation_is_told_when_it_begins_and_when_it_ends() {
+    use OperationState::{Cancelled, Done, Failed, Running};
+    let of = |state, now: &str| Operation {
+        id: OperationId(42),
+        plan: PlanId::of(1),
+        verb: "drain".into(),
+        subject: "n2".into(),
+        state,
+        actor: "ann".into(),
+        reason: "a disk".into(),
+        began_at_ms: TimestampMs(7),
+        ended_at_ms: (state != Running).then_some(TimestampMs(8)),
+        done: 0,
+        total: 3,
+        left_ms: None,
+        now: now.into(),
+        blockers: vec![],
+    };
+    let began = "operation 42, drain n2, began, asked by ann: a disk";
+    let ended = |text: &str| format!("operation 42, drain n2, {text}");
+    let cases = [
+        (None, of(Running, "waits"), vec![began.to_owned()]),
+        (Some(of(Running, "waits")), of(Running, "goes on"), vec![]),
+        (Some(of(Running, "waits")), of(Done, ""), vec![ended("is done")]),
+        (None, of(Done, ""), vec![began.to_owned(), ended("is done")]),
+        (
+            Some(of(Running, "")),
+            of(Cancelled, "taken back by bob"),
+            vec![ended("is taken back by bob")],
+        ),
+        (Some(of(Running, "")), of(Failed, "n2 is gone"), vec![ended("failed: n2 is gone")]),
+        (Some(of(Done, "")), of(Done, ""), vec![]),
+    ];
+    for (before, now, expected) in cases {
+        let mut out = Vec::new();
+        operation(SEEN, before.as_ref(), &now, &mut out);
+        let texts: Vec<&str> = out.iter().map(|one| one.message.as_str()).collect();
+        assert_eq!(texts, expected, "{before:?} to {now:?}");
+        let times: Vec<i64> = out.iter().map(|one| one.at_ms.0).collect();
+        assert!(times.iter().all(|at| [7, 8].contains(at)), "by their own times: {times:?}");
+    }
 }

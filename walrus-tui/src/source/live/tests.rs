@@ -1,0 +1,112 @@
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
+};
+
+use walrus_admin::{ApiError, Document, ErrorDocument};
+
+use super::*;
+use crate::source::simulated::{Simulated, Size};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Answers each connection by what was asked for, until the test ends.
+fn node(answer: impl Fn(&str) -> String + Send + 'static) -> Endpoint {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().to_string().parse().unwrap();
+    drop(thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut asked = vec![0; 4096];
+            let length = stream.read(&mut asked).unwrap_or(0);
+            let asked = String::from_utf8_lossy(&asked[..length]).to_lowercase();
+            // Whoever asked may have gone.
+            drop(stream.write_all(answer(&asked).as_bytes()));
+        }
+    }));
+    at
+}
+
+fn body(status: &str, kind: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n{body}")
+}
+
+fn not_found() -> String {
+    let error = ApiError::new(Code::NotFound, "there is nothing");
+    let told = ErrorDocument { error, routes: Vec::new() };
+    body("404 x", "application/json", &serde_json::to_string(&told).unwrap())
+}
+
+fn snapshot(version: u64) -> String {
+    let mut snapshot = Simulated::new(1, Size { nodes: 1, partitions: 2 }).snapshot();
+    snapshot.metadata_version = version;
+    for entry in &mut snapshot.nodes {
+        entry.node.addresses.admin = "0.0.0.0:0".to_owned();
+    }
+    serde_json::to_string(&Document::of(&snapshot)).unwrap()
+}
+
+fn follow(endpoints: Vec<Endpoint>) -> (Receiver<Told>, watch::Sender<Wanted>) {
+    let (wanted, wishes) = watch::channel(Wanted::default());
+    let (tell, told) = sync_channel(16);
+    drop(thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(run(endpoints, Instant::now(), wishes, tell));
+    }));
+    (told, wanted)
+}
+
+/// Versions of snapshots as they come, and what else: e for events, - for none to come, l for lost.
+fn words(told: &Receiver<Told>, count: usize) -> Vec<String> {
+    let word = |_| match told.recv_timeout(PATIENCE).unwrap() {
+        Told::Snapshot(snapshot) => snapshot.metadata_version.to_string(),
+        Told::Events(Some(_)) => "e".to_owned(),
+        Told::Events(None) => "-".to_owned(),
+        Told::Lost { why, .. } => format!("l {why}"),
+        other => format!("{other:?}"),
+    };
+    (0..count).map(word).collect()
+}
+
+#[test]
+fn a_node_of_before_is_asked_again_and_again() {
+    let at = node(|asked| {
+        if asked.starts_with("get /v1/stream") {
+            return not_found();
+        }
+        let version = if asked.contains("since=7") { 8 } else { 7 };
+        body("200 OK", "application/json", &snapshot(version))
+    });
+    let (told, _wanted) = follow(vec![at]);
+    assert_eq!(words(&told, 3), ["-", "7", "8"]);
+}
+
+#[test]
+fn when_a_stream_ends_the_next_node_goes_on_from_there() {
+    let stream = |version: u64| {
+        let told = snapshot(version);
+        let told = format!("event: snapshot\nid: {version}\ndata: {told}\n\n");
+        body("200 OK", "text/event-stream", &told)
+    };
+    let of = move |first: u64| {
+        node(move |asked: &str| {
+            if asked.starts_with("get /v1/events") {
+                return not_found();
+            }
+            // The second is asked for what came after the first.
+            let is_next = asked.contains("last-event-id: 7");
+            stream(if is_next { 8 } else { first })
+        })
+    };
+    let (told, _wanted) = follow(vec![of(7), of(70)]);
+    assert_eq!(words(&told, 4), ["e", "7", "e", "8"]);
+}
+
+#[test]
+fn a_console_that_nobody_answers_says_so_and_asks_on() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (told, _wanted) = follow(vec![gone.to_string().parse().unwrap()]);
+    let words = words(&told, 2);
+    assert!(words.iter().all(|word| word.starts_with("l ")), "{words:?}");
+}

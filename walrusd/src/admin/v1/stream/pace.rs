@@ -1,0 +1,146 @@
+//! When a watcher is told what. Pure: times go in, what is due comes out.
+//!
+//! Deltas keep their distance from each other and wait for a change; vitals come at times that all
+//! watchers of the same distance share, so that they are put together once for all.
+
+use walrus_types::UptimeMs;
+
+use super::asked::Asked;
+
+/// A watcher that is told nothing for so long hears that the node is there.
+pub(super) const HEARTBEAT_MS: u64 = 10_000;
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// What changed.
+    Delta,
+    /// What nodes say of themselves.
+    Vitals,
+    /// A sign of life.
+    Heartbeat,
+    /// Nothing for so many milliseconds, unless something changes.
+    Nothing(u64),
+}
+
+/// The times of one watcher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pace {
+    every_ms: u64,
+    /// No delta before.
+    delta_from: UptimeMs,
+    /// When vitals are due, if they are wanted.
+    vitals_at: Option<UptimeMs>,
+    /// Whether a delta has the vitals in it.
+    has_vitals: bool,
+    heartbeat_at: UptimeMs,
+}
+
+impl Pace {
+    /// Of a watcher that has heard nothing yet.
+    pub(super) fn new(asked: &Asked, now: UptimeMs) -> Self {
+        Self {
+            every_ms: asked.every_ms,
+            delta_from: now,
+            vitals_at: asked.vitals.then_some(now),
+            has_vitals: asked.snapshots,
+            heartbeat_at: UptimeMs(now.0 + HEARTBEAT_MS),
+        }
+    }
+
+    /// What is due now; `changed` is whether there is a version that was not told.
+    pub(super) fn due(&self, now: UptimeMs, changed: bool) -> Due {
+        let is_due = |at: UptimeMs| now >= at;
+        if changed && is_due(self.delta_from) {
+            return Due::Delta;
+        }
+        if self.vitals_at.is_some_and(is_due) {
+            return Due::Vitals;
+        }
+        if is_due(self.heartbeat_at) {
+            return Due::Heartbeat;
+        }
+        let delta = changed.then_some(self.delta_from);
+        let next = [delta, self.vitals_at].into_iter().flatten().min();
+        let next = next.map_or(self.heartbeat_at, |next| next.min(self.heartbeat_at));
+        Due::Nothing(next.since(now).max(1))
+    }
+
+    /// Something was told.
+    pub(super) fn told(&mut self, what: Due, now: UptimeMs) {
+        match what {
+            Due::Delta => {
+                self.delta_from = UptimeMs(now.0 + self.every_ms);
+                if self.has_vitals {
+                    self.vitals_told(now);
+                }
+            }
+            Due::Vitals => self.vitals_told(now),
+            Due::Heartbeat | Due::Nothing(_) => {}
+        }
+        self.heartbeat_at = UptimeMs(now.0 + HEARTBEAT_MS);
+    }
+
+    fn vitals_told(&mut self, now: UptimeMs) {
+        let next = UptimeMs((now.0 / self.every_ms + 1) * self.every_ms);
+        self.vitals_at = self.vitals_at.map(|_| next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: UptimeMs = UptimeMs(10_300);
+
+    fn pace(query: &str, now: UptimeMs) -> Pace {
+        let uri = format!("/v1/stream?{query}").parse().unwrap();
+        Pace::new(&Asked::read(&uri, &axum::http::HeaderMap::new()).unwrap(), now)
+    }
+
+    #[test]
+    fn the_first_is_told_at_once_and_the_next_after_its_time() {
+        let mut pace = pace("kinds=snapshot,event", AT);
+        assert_eq!(pace.due(AT, true), Due::Delta);
+        pace.told(Due::Delta, AT);
+        for (later, changed, expected) in [
+            (1, true, Due::Nothing(999)),
+            (1, false, Due::Nothing(9_999)),
+            (999, true, Due::Nothing(1)),
+            (1_000, true, Due::Delta),
+            (5_000, false, Due::Nothing(5_000)),
+            (10_000, false, Due::Heartbeat),
+        ] {
+            assert_eq!(pace.due(UptimeMs(AT.0 + later), changed), expected, "{later} {changed}");
+        }
+    }
+
+    #[test]
+    fn vitals_come_at_times_that_all_share() {
+        for begin in [10_001, 10_300, 10_999] {
+            let mut pace = pace("", UptimeMs(begin));
+            pace.told(Due::Delta, UptimeMs(begin));
+            assert_eq!(pace.due(UptimeMs(begin), false), Due::Nothing(11_000 - begin));
+            assert_eq!(pace.due(UptimeMs(11_000), false), Due::Vitals);
+            pace.told(Due::Vitals, UptimeMs(11_003));
+            assert_eq!(pace.due(UptimeMs(11_003), false), Due::Nothing(997));
+        }
+    }
+
+    #[test]
+    fn events_do_not_put_off_vitals() {
+        let mut pace = pace("kinds=event,vitals", AT);
+        pace.told(Due::Delta, AT);
+        assert_eq!(pace.due(AT, false), Due::Vitals);
+    }
+
+    #[test]
+    fn a_watcher_that_was_slow_is_told_the_newest_once() {
+        let mut pace = pace("", AT);
+        pace.told(Due::Delta, AT);
+        let late = UptimeMs(AT.0 + 60_000);
+        assert_eq!(pace.due(late, true), Due::Delta);
+        pace.told(Due::Delta, late);
+        assert!(matches!(pace.due(late, false), Due::Nothing(_)));
+    }
+}
