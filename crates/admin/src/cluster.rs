@@ -7,6 +7,7 @@ use crate::{document::Kind, node::Node};
 
 /// The node that answers. It is told at any time, before the node is in a cluster too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SelfStatus {
     /// The version of its program.
     pub version: String,
@@ -30,6 +31,7 @@ impl Kind for SelfStatus {
 
 /// Who a node is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Identity {
     /// Its number.
     pub node: NodeId,
@@ -43,6 +45,7 @@ pub struct Identity {
 
 /// Segments and their copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Segments {
     /// All of them.
     pub total: u64,
@@ -66,6 +69,7 @@ pub struct Segments {
 
 /// The metadata group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = MetadataGroup))]
 pub struct Group {
     /// Who leads it, as far as the answering node knows.
     pub leader: Option<NodeId>,
@@ -79,6 +83,7 @@ pub struct Group {
 
 /// The cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ClusterStatus {
     /// Its id, as Kafka prints it.
     pub cluster: String,
@@ -116,11 +121,13 @@ impl ClusterStatus {
 
 /// Tells a node that waits to found a cluster of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BootstrapRequest {}
 
 /// Tells a node that waits to join a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JoinRequest {
     /// The peer port of a node of that cluster, as host:port.
@@ -129,6 +136,7 @@ pub struct JoinRequest {
 
 /// A node was told, or needed not to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FormAnswer {
     /// Whether it was told just now. It forms as soon as it can; ask it how it stands.
     pub told: bool,

@@ -7,6 +7,7 @@ use walrus_types::NodeId;
 /// What a refusal is. Names are for ever; a client of an older version reads a new one as
 /// [`Code::Other`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// The request is malformed.
@@ -114,6 +115,7 @@ impl Code {
 
 /// Where another node's admin port is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeAddress {
     /// Which node.
     pub node: NodeId,
@@ -123,6 +125,7 @@ pub struct NodeAddress {
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[error("{message}")]
 pub struct ApiError {
     /// For programs.
@@ -160,6 +163,7 @@ impl ApiError {
 
 /// The body of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorDocument {
     /// What was refused.
     pub error: ApiError,

@@ -13,6 +13,7 @@ pub const GROUPS_PAGE_MAX: usize = 1_000;
 
 /// Records that retention will take, or has taken, before they are read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Risk {
     /// Of which topic.
     pub topic: String,
@@ -29,6 +30,7 @@ pub struct Risk {
 
 /// A group, and what it has to read all in all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Group {
     /// Its name.
     pub group: String,
@@ -59,6 +61,7 @@ pub struct Group {
 
 /// A node whose groups are missing in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Missing {
     /// Which node.
     pub node: NodeId,
@@ -68,6 +71,7 @@ pub struct Missing {
 
 /// Some groups, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GroupList {
     /// They.
     pub items: Vec<Group>,
@@ -85,6 +89,7 @@ impl Kind for GroupList {
 
 /// A member of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Member {
     /// Its id.
     pub member: String,
@@ -101,6 +106,7 @@ pub struct Member {
 
 /// Where a group stands to a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReadState {
     /// It has read all that there is.
@@ -119,6 +125,7 @@ pub enum ReadState {
 
 /// When something goes, and by which setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deletion {
     /// After so many milliseconds, at the rates of the last minutes.
     pub in_ms: u64,
@@ -128,6 +135,7 @@ pub struct Deletion {
 
 /// What a group has still to read of a partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PartitionLag {
     /// Its topic's name.
     pub topic: String,
@@ -187,6 +195,7 @@ pub struct PartitionLag {
 
 /// One group: its members, and what it has to read of each partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GroupStatus {
     /// The group.
     #[serde(flatten)]

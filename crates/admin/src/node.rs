@@ -7,6 +7,7 @@ use crate::document::Kind;
 
 /// What a node may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
     /// Leads and stores.
@@ -38,6 +39,7 @@ impl NodeState {
 
 /// Where a node listens, each as host:port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Addresses {
     /// Kafka clients.
     pub client: String,
@@ -49,6 +51,7 @@ pub struct Addresses {
 
 /// What a node is still needed for, as the metadata has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Holding {
     /// Open segments that it leads.
     pub leads: u64,
@@ -78,6 +81,7 @@ impl Holding {
 
 /// A node's part in the metadata group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RaftPart {
     /// Whether it leads the group, and with that is the controller.
     pub leads: bool,
@@ -90,6 +94,7 @@ pub struct RaftPart {
 
 /// A node that has registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Node {
     /// Its number.
     pub node: NodeId,
@@ -117,6 +122,7 @@ pub struct Node {
 
 /// The nodes of a cluster, removed ones too, in order of their numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeList {
     /// The metadata's index that this is of.
     pub metadata_version: u64,
@@ -130,6 +136,7 @@ impl Kind for NodeList {
 
 /// What an operator does with a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// It is given nothing new, and what it has goes elsewhere.

@@ -7,6 +7,7 @@ use crate::{document::Kind, error::ApiError};
 
 /// How an operation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OperationState {
     /// It goes on, whoever is the controller.
@@ -37,6 +38,7 @@ impl OperationState {
 
 /// An operation, as any node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Operation {
     /// Its number.
     pub id: OperationId,
@@ -77,6 +79,7 @@ impl Kind for Operation {
 
 /// The running operations and the last that ended, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OperationList {
     /// The metadata's index that this is of.
     pub metadata_version: u64,
@@ -90,6 +93,7 @@ impl Kind for OperationList {
 
 /// Takes an operation back. What it did stays; a node that it was to empty takes part again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct CancelRequest {
     /// Who asks, for the record.

@@ -10,6 +10,7 @@ pub const PAGE_MAX: usize = 1_000;
 
 /// A partition, by its open segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Partition {
     /// Its topic's name.
     pub topic: String,
@@ -37,6 +38,7 @@ pub struct Partition {
 
 /// Some partitions, by topic name and number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PartitionList {
     /// The metadata's index that this page is of.
     pub metadata_version: u64,
@@ -53,6 +55,7 @@ impl Kind for PartitionList {
 
 /// A link of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Segment {
     /// Its number, which is Kafka's leader epoch.
     pub epoch: Epoch,
@@ -82,6 +85,7 @@ pub struct Segment {
 
 /// What a lossy seal may have lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Loss {
     /// The epoch of the segment that was sealed.
     pub epoch: Epoch,
@@ -93,6 +97,7 @@ pub struct Loss {
 
 /// The newest part of a partition's chain, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Chain {
     /// The metadata's index that this is of.
     pub metadata_version: u64,

@@ -17,6 +17,7 @@ pub const ROLLOVER_PER_MINUTE: u32 = 1_200;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Wanted {
     /// Empty a node.
@@ -62,6 +63,7 @@ fn per_minute() -> u32 {
 
 /// Which partitions are rolled over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Which {
     /// Those of all topics.
@@ -74,6 +76,7 @@ pub enum Which {
 
 /// A topic, or one of its partitions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Place {
     /// The topic's name.
@@ -162,6 +165,7 @@ impl Wanted {
 
 /// How much an operator can spoil, and so how it has to be agreed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Danger {
     /// Nothing that clients notice for more than a moment.
@@ -174,6 +178,7 @@ pub enum Danger {
 
 /// What an operation would come to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Plan {
     /// By this it is carried out.
     pub id: PlanId,
@@ -213,6 +218,7 @@ impl Kind for Plan {
 
 /// What a plan comes to in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Impact {
     /// Leases that other nodes get.
     pub leases_move: u64,
@@ -235,6 +241,7 @@ pub struct Impact {
 
 /// Carries a plan out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct RunRequest {
     /// Who asks, for the record.

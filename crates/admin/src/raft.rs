@@ -7,6 +7,7 @@ use crate::document::Kind;
 
 /// A member of the group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = RaftMember))]
 pub struct Member {
     /// Its node.
     pub node: NodeId,
@@ -23,6 +24,7 @@ pub struct Member {
 
 /// The group. Indexes are 0 while there is no entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RaftStatus {
     /// Who answers, from what it knows.
     pub answered_by: NodeId,

@@ -14,6 +14,7 @@ pub const OPERATIONS_MAX: usize = 32;
 
 /// `GET /v1/snapshot`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Snapshot {
     /// The cluster's id.
     pub cluster: String,
@@ -99,6 +100,7 @@ impl TopicEntry {
 
 /// A node, as the metadata has it and as it sees itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeEntry {
     /// As the metadata has it.
     #[serde(flatten)]
@@ -117,6 +119,7 @@ pub struct NodeEntry {
 /// What nodes said of themselves last, without what the metadata says of them: what a stream tells
 /// between two snapshots.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VitalsList {
     /// Which node answers.
     pub answered_by: NodeId,
@@ -134,6 +137,7 @@ impl Kind for VitalsList {
 
 /// What one node said of itself last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeVitals {
     /// Which one.
     pub node: NodeId,
@@ -150,6 +154,7 @@ pub struct NodeVitals {
 
 /// What only a node itself knows: `GET /v1/self/vitals`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Vitals {
     /// Its program's version.
     pub version: String,
@@ -190,6 +195,7 @@ pub const BUSIEST_MAX: usize = 32;
 
 /// How much was written to a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Busy {
     /// Its topic.
     pub topic: String,
@@ -217,6 +223,7 @@ impl Kind for Vitals {
 
 /// The metadata group in the eyes of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RaftView {
     /// What it is in the group: `leader`, `follower`, `candidate`, `learner`.
     #[serde(default)]
@@ -243,6 +250,7 @@ pub struct RaftView {
 
 /// What a node makes of its leases.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LeaseView {
     /// Partitions that it leads and serves.
     pub loaded: u64,
@@ -256,6 +264,7 @@ pub struct LeaseView {
 
 /// Totals since a node started; rates are for whoever asks twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Traffic {
     /// Records that producers sent.
     pub records_in: u64,
@@ -271,6 +280,7 @@ pub struct Traffic {
 
 /// A write-ahead log.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WalVitals {
     /// The ring, in bytes.
     pub ring_bytes: u64,
@@ -300,6 +310,7 @@ pub struct WalVitals {
 
 /// Segment files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StoreVitals {
     /// Files that are open.
     pub open_files: u64,
@@ -313,6 +324,7 @@ pub struct StoreVitals {
 
 /// A disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DiskVitals {
     /// All of it.
     pub total_bytes: u64,
@@ -330,6 +342,7 @@ impl DiskVitals {
 
 /// A topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TopicEntry {
     /// Its name.
     pub topic: String,
@@ -344,6 +357,7 @@ pub struct TopicEntry {
 
 /// What of each partition is kept; what is missing keeps everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Keeps {
     /// Records of so many milliseconds: `retention.ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -358,6 +372,7 @@ pub struct Keeps {
 
 /// A partition: its open segment, and how long the chain behind it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PartitionEntry {
     /// Which one.
     pub partition: PartitionIndex,

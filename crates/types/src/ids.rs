@@ -13,6 +13,7 @@ use crate::offset::{Epoch, Offset};
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeId(pub i32);
 
 impl fmt::Display for NodeId {
@@ -52,6 +53,7 @@ impl FromStr for NodeId {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StorageId(pub Uuid);
 
 /// A cluster, printed as Kafka does: 22 characters of URL-safe base64.
@@ -105,6 +107,7 @@ fn base64_url(id: Uuid) -> String {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PartitionIndex(pub i32);
 
 impl fmt::Display for PartitionIndex {
@@ -154,6 +157,7 @@ impl fmt::Display for SegmentId {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Incarnation(pub u64);
 
 impl fmt::Display for Incarnation {
@@ -167,6 +171,7 @@ impl fmt::Display for Incarnation {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OperationId(pub u64);
 
 impl fmt::Display for OperationId {
@@ -191,6 +196,7 @@ impl FromStr for OperationId {
 /// What an operation would come to, as the controller told it. Drawn at random, 48 bits; printed as
 /// 12 hex digits, and so written where people read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 pub struct PlanId(u64);
 
 impl PlanId {

@@ -25,6 +25,7 @@ pub const EVENTS_PAGE_MAX: usize = 1_000;
 
 /// How much somebody should care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EventSeverity))]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// As it should be.
@@ -50,6 +51,7 @@ impl Severity {
 /// What sort of thing changed. A client of an older version reads a new one as
 /// [`EventKind::Other`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// The cluster as a whole.
@@ -111,6 +113,7 @@ impl EventKind {
 
 /// Something that changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// The same for the same thing, whichever node tells it, where the thing has a number of its
     /// own; else with the version in it.
@@ -200,6 +203,7 @@ impl Event {
 
 /// `GET /v1/events`: events in the order in which the node saw them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventList {
     /// Which node answers.
     pub answered_by: NodeId,

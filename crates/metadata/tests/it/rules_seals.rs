@@ -185,7 +185,7 @@ fn a_loss_is_remembered_until_it_is_pruned_and_so_many_at_most() {
     apply(&mut state, &Command::Prune(vec![prune(110, 0)]));
     assert_eq!(losses(&state).len(), LOSSES_MAX);
     apply(&mut state, &Command::Prune(vec![prune(110, 1)]));
-    assert_eq!(losses(&state), []);
+    assert!(losses(&state).is_empty());
 }
 
 /// Epoch 1 is sealed at 5, epoch 2 at 9, both of members 1, 2 and 3; nodes 4 and 5 are there.

@@ -7,6 +7,7 @@
 //! | `GET /v1/snapshot` | the whole cluster at one moment, for consoles; `?since=VERSION` leaves out what is as it was then |
 //! | `GET /v1/events` | what changed; `after`, `limit` |
 //! | `GET /v1/stream` | snapshots, events and vitals as they come, as server-sent events |
+//! | `GET /v1/openapi.json` | all of this for programs; see `openapi/` for what a new route needs |
 //! | `GET /v1/cluster`, `/v1/cluster/health` | the cluster as this node's metadata has it, and what that comes to |
 //! | `POST /v1/cluster/bootstrap`, `/v1/cluster/join` | tells a node that waits what to form |
 //! | `GET /v1/nodes` | the nodes, and what each is needed for |
@@ -31,6 +32,7 @@ mod cluster;
 mod events;
 mod groups;
 mod nodes;
+mod openapi;
 mod operations;
 mod partitions;
 mod raft;
@@ -46,12 +48,13 @@ pub(super) use self::{answer::refusal, changes::Views, stream::Hub};
 use super::routes::Sources;
 
 /// What there is, for whoever asks for something else.
-pub(super) const ROUTES: [&str; 21] = [
+pub(super) const ROUTES: [&str; 22] = [
     "GET /v1/self",
     "GET /v1/self/vitals",
     "GET /v1/snapshot",
     "GET /v1/events",
     "GET /v1/stream",
+    "GET /v1/openapi.json",
     "GET /v1/cluster",
     "GET /v1/cluster/health",
     "POST /v1/cluster/bootstrap",
@@ -77,6 +80,7 @@ pub(super) fn router() -> Router<Sources> {
         .route("/v1/snapshot", get(snapshot::snapshot))
         .route("/v1/events", get(events::list))
         .route("/v1/stream", get(stream::stream))
+        .route("/v1/openapi.json", get(openapi::description))
         .route("/v1/cluster", get(cluster::status))
         .route("/v1/cluster/health", get(cluster::health))
         .route("/v1/cluster/bootstrap", post(cluster::bootstrap))
