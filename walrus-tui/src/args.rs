@@ -20,8 +20,8 @@ use crate::{app::past::Speed, screen::Screen, ui::keymap::Key};
         walrus-tui --demo                            a cluster that is made up\n  \
         walrus-tui --once --screen leases -o json    for scripts\n\n\
         Environment:\n  \
-        WALRUS_ENDPOINT   endpoints, separated by commas, where no flag names any\n  \
-        WALRUS_CONTEXT    the context, where neither flags nor WALRUS_ENDPOINT say otherwise\n  \
+        WALRUS_ENDPOINTS  endpoints, separated by commas, where no flag names any\n  \
+        WALRUS_CONTEXT    the context, where neither flags nor WALRUS_ENDPOINTS say otherwise\n  \
         XDG_CONFIG_HOME   walrus/config.toml in there has the contexts; else under ~/.config\n  \
         NO_COLOR          no colours"
 )]

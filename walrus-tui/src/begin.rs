@@ -49,7 +49,7 @@ pub fn keys(config: &Config) -> Result<Keymap, String> {
 /// # Errors
 /// It is none that is known.
 pub fn chosen(args: &Args, config: &Config) -> Result<Chosen, String> {
-    let (endpoints, context) = (set("WALRUS_ENDPOINT"), set("WALRUS_CONTEXT"));
+    let (endpoints, context) = (set("WALRUS_ENDPOINTS"), set("WALRUS_CONTEXT"));
     let asked = Asked {
         endpoints: &args.endpoint,
         context: args.context.as_deref(),
