@@ -118,6 +118,22 @@ fn a_console_rolls_over_and_drains_by_plans_and_its_recording_shows_it() -> Resu
     let (status, _) = terminal.ended()?;
     ensure!(status.success(), "it ended with {status}");
 
+    // One screen for scripts says the same as the nodes.
+    let once = |screen: &str| -> Result<Value> {
+        let words = ["--endpoint", &endpoint, "--once", "--screen", screen, "-o", "json"];
+        let asked = Command::new(console()?).args(words).output()?;
+        let said = String::from_utf8_lossy(&asked.stderr);
+        serde_json::from_slice(&asked.stdout).with_context(|| format!("{screen}: {said}"))
+    };
+    assert_eq!(once("operations")?, document(&cluster, "/v1/operations")?["items"]);
+    assert_eq!(once("playbooks")?, serde_json::json!([]));
+    let events = once("events")?;
+    let is_told = |word: &str| {
+        let has = |event: &Value| event["message"].as_str().is_some_and(|told| told.contains(word));
+        events.as_array().is_some_and(|all| all.iter().any(has))
+    };
+    ensure!(is_told("drain") && is_told("undrain"), "{events:#}");
+
     let replay = ["replay", file, "--once", "--screen", "operations", "--size", "200x60"];
     let shown = Command::new(console()?).args(replay).output()?;
     let shown = String::from_utf8(shown.stdout)?;

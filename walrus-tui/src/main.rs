@@ -16,7 +16,6 @@ use walrus_tui::{
     begin,
     once::{self, cast, svg},
     runtime::{self, Recording, Settings},
-    screen::Screen,
     source::{self, Source, live, record::file::Writer, simulated::Demo},
 };
 
@@ -66,14 +65,6 @@ fn show(args: &Args) -> Result<(), Failed> {
         let mut simulated = begin::simulated(args).map_err(wrong)?;
         let frames = cast::demo(&mut app, &mut simulated, args.lasts);
         return write_cast(path, view.size, frames);
-    }
-    if let Some(why) = view.screen.absent().filter(|_| view.once) {
-        return Err(wrong(format!("there is no {} to write: {why}", view.screen.title())));
-    }
-    if view.once && !args.demo && view.screen == Screen::Events {
-        return Err(wrong(
-            "changes are what a console sees while it runs: there are none to write at once",
-        ));
     }
     if !view.once {
         terminal()?;

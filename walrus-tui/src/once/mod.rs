@@ -13,8 +13,8 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use walrus_types::UptimeMs;
 
 use crate::{
-    app::{App, Effect, Message, Place},
-    model::Seen,
+    app::{App, Effect, Message, Place, lists::told_operations},
+    model::{Seen, change::Change},
     screen::Screen,
     source::{
         Told, Wanted,
@@ -61,9 +61,22 @@ pub fn json(app: &App) -> serde_json::Value {
         Place::Partition(_) => serde_json::to_value(model.chain.as_ref().and_then(Seen::known)),
         Place::Group(_) => serde_json::to_value(model.group.as_ref().and_then(Seen::known)),
         Place::Screen(Screen::Groups) => serde_json::to_value(model.group_list()),
+        Place::Screen(Screen::Operations) => serde_json::to_value(told_operations(model)),
+        Place::Screen(Screen::Events) => return model.changes.iter().map(changed).collect(),
+        // None runs.
+        Place::Screen(Screen::Playbooks) => return serde_json::json!([]),
         Place::Screen(_) => serde_json::to_value(model.seen()),
     };
     json.unwrap_or(serde_json::Value::Null)
+}
+
+fn changed(change: &Change) -> serde_json::Value {
+    serde_json::json!({
+        "at_ms": change.at,
+        "severity": change.level.name(),
+        "subject": change.subject.to_string(),
+        "message": change.text,
+    })
 }
 
 /// Why the present screen lacks what it is made of, if somebody said so.
@@ -83,7 +96,7 @@ fn failed(app: &App) -> Option<&str> {
 /// What the source could not do.
 pub fn fill(app: &mut App, told: &Receiver<Told>, patience: Duration) -> Result<(), String> {
     let began = std::time::Instant::now();
-    let mut snapshots = 0;
+    let (mut snapshots, mut events) = (0, 0);
     loop {
         let rest = patience.saturating_sub(began.elapsed());
         let Ok(told) = told.recv_timeout(rest) else {
@@ -93,6 +106,14 @@ pub fn fill(app: &mut App, told: &Receiver<Told>, patience: Duration) -> Result<
             return Err(why.clone());
         }
         snapshots += u64::from(matches!(told, Told::Snapshot(_)));
+        match &told {
+            // What was before the console comes after the first snapshot.
+            Told::Events(Some(_)) if snapshots > 0 => events += 1,
+            Told::Events(None) if *app.place() == Place::Screen(Screen::Events) => {
+                return Err("that node keeps no list of events".to_owned());
+            }
+            _ => {}
+        }
         let now = UptimeMs(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
         app.update(Message::Told(told), now);
         if let Some(why) = failed(app) {
@@ -103,6 +124,8 @@ pub fn fill(app: &mut App, told: &Receiver<Told>, patience: Duration) -> Result<
             Place::Partition(_) => model.chain.is_some(),
             Place::Group(_) => model.group.is_some(),
             Place::Screen(Screen::Groups) => model.groups.is_some(),
+            Place::Screen(Screen::Events) => events > 0,
+            Place::Screen(Screen::Operations | Screen::Playbooks) => true,
             // What nodes do each second is what is different between two.
             Place::Screen(Screen::Topics | Screen::Leases | Screen::Raft) => true,
             Place::Screen(_) => snapshots > 1,

@@ -37,6 +37,16 @@ pub(super) struct Operators {
     next_plan: u64,
 }
 
+/// What something would come to.
+#[derive(Debug, Default)]
+struct Judged {
+    changes: bool,
+    effects: Vec<String>,
+    warnings: Vec<String>,
+    refusals: Vec<ApiError>,
+    impact: Impact,
+}
+
 impl Simulated {
     /// Does what was asked for.
     pub fn act(&mut self, act: &Act) -> Acted {
@@ -52,50 +62,8 @@ impl Simulated {
     /// # Errors
     /// It names what is not there.
     fn plan(&mut self, wanted: &Wanted) -> Result<Plan, ApiError> {
-        let logs = self.concerned(wanted)?;
-        let (mut effects, mut warnings, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
-        let mut changes = true;
-        let moves = u64::try_from(logs.len()).unwrap_or(u64::MAX);
-        let mut impact = Impact { voters: self.voters(), ..Impact::default() };
-        match wanted {
-            Wanted::Drain { node } | Wanted::Remove { node } => {
-                let others = self.active_beside(*node);
-                effects.push(format!("{node} is given no leases and no new segments"));
-                effects.push(format!("its {} go to other nodes", count(logs.len(), "lease")));
-                (impact.leases_move, impact.clients) = (moves, Some(24));
-                if others == 0 {
-                    let error = ApiError::new(Code::LastNode, format!("{node} is the only one"));
-                    refusals.push(error.hint("start another node first"));
-                }
-                if others < 3 {
-                    warnings.push(format!(
-                        "with {} left the next segments have fewer copies than asked for",
-                        count(others, "active node")
-                    ));
-                }
-                if matches!(wanted, Wanted::Remove { .. }) {
-                    effects.push(format!("{node} and its disk leave the cluster for good"));
-                    impact.voters = impact.voters.saturating_sub(1);
-                }
-            }
-            Wanted::Undrain { node } => {
-                changes = self.nodes[place(*node)].drains;
-                effects.push(format!("{node} takes part again"));
-            }
-            Wanted::Rollover { .. } => {
-                changes = !logs.is_empty();
-                impact.segments_roll = moves;
-                effects.push(format!("rolls over {}", count(logs.len(), "partition")));
-            }
-            Wanted::TransferRaft { to } => {
-                changes = place(*to) != self.controller;
-                effects.push(format!("{to} leads the metadata group, and is the controller"));
-            }
-            Wanted::UnsafeSeal { .. } => {
-                let error = ApiError::new(Code::NotBlocked, "nothing waits for votes here");
-                refusals.push(error.hint("nothing has to be given up"));
-            }
-        }
+        let logs = self.concerned(wanted)?.len();
+        let Judged { changes, effects, warnings, refusals, mut impact } = self.judge(wanted, logs);
         impact.quorum = impact.voters / 2 + 1;
         self.operators.next_plan += 1;
         let id = PlanId::of(0x9c1f_0000_0000 + self.operators.next_plan);
@@ -122,6 +90,58 @@ impl Simulated {
         }
         self.operators.plans.push(plan.clone());
         Ok(plan)
+    }
+
+    fn judge(&self, wanted: &Wanted, logs: usize) -> Judged {
+        let impact = Impact { voters: self.voters(), ..Impact::default() };
+        let mut judged = Judged { changes: true, impact, ..Judged::default() };
+        let moves = u64::try_from(logs).unwrap_or(u64::MAX);
+        match wanted {
+            Wanted::Drain { node } => self.emptied(*node, logs, &mut judged),
+            Wanted::Remove { node } => {
+                self.emptied(*node, logs, &mut judged);
+                judged.effects.push(format!("{node} and its disk leave the cluster for good"));
+                judged.impact.voters = judged.impact.voters.saturating_sub(1);
+            }
+            Wanted::Undrain { node } => {
+                judged.changes = self.nodes[place(*node)].drains;
+                judged.effects.push(format!("{node} takes part again"));
+            }
+            Wanted::Rollover { .. } => {
+                judged.changes = logs > 0;
+                judged.impact.segments_roll = moves;
+                judged.effects.push(format!("rolls over {}", count(logs, "partition")));
+            }
+            Wanted::TransferRaft { to } => {
+                judged.changes = place(*to) != self.controller;
+                let what = format!("{to} leads the metadata group, and is the controller");
+                judged.effects.push(what);
+            }
+            Wanted::UnsafeSeal { .. } => {
+                let error = ApiError::new(Code::NotBlocked, "nothing waits for votes here");
+                judged.refusals.push(error.hint("nothing has to be given up"));
+            }
+        }
+        judged
+    }
+
+    /// A node that is to be empty.
+    fn emptied(&self, node: NodeId, leases: usize, judged: &mut Judged) {
+        let others = self.active_beside(node);
+        judged.effects.push(format!("{node} is given no leases and no new segments"));
+        judged.effects.push(format!("its {} go to other nodes", count(leases, "lease")));
+        judged.impact.leases_move = u64::try_from(leases).unwrap_or(u64::MAX);
+        judged.impact.clients = Some(24);
+        if others == 0 {
+            let error = ApiError::new(Code::LastNode, format!("{node} is the only one"));
+            judged.refusals.push(error.hint("start another node first"));
+        }
+        if others < 3 {
+            judged.warnings.push(format!(
+                "with {} left the next segments have fewer copies than asked for",
+                count(others, "active node")
+            ));
+        }
     }
 
     /// Carries a plan out.
