@@ -183,10 +183,9 @@ async fn run(
     let kept = kept.ok_or_else(|| expired(id))?;
     let RunRequest { actor, reason, confirm } = request;
     confirmed(&kept.plan, confirm.as_deref())?;
-    let work = still_so(broker, kept).await?;
-    let segments = work.1;
+    let (work, segments) = still_so(broker, kept).await?;
     let begin = BeginOperation {
-        work: work.0,
+        work,
         plan: id,
         actor: actor.clone(),
         reason: reason.clone(),

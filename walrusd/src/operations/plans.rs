@@ -6,8 +6,9 @@ use walrus_admin::plan::Plan;
 use walrus_metadata::Work;
 use walrus_types::{PlanId, TimestampMs};
 
-/// Plans that are kept. Past it the oldest is forgotten.
-const PLANS_MAX: usize = 256;
+/// Plans that are kept. Past it the oldest is forgotten. One that names very many partitions takes a
+/// megabyte.
+const PLANS_MAX: usize = 64;
 
 /// A plan, and what carries it out; nothing where there is nothing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
