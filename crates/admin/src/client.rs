@@ -1,8 +1,8 @@
 //! Asks nodes: one connection for each question, every question with an end.
 //!
-//! A [`Client`] knows several endpoints and asks the first that answers. Reads go to any; what
-//! only one node can do is answered with who that is, and [`Client::send`] asks there. Every
-//! change of `/v1` may be asked for twice, so a question whose answer was lost is asked again.
+//! A [`Client`] knows several endpoints and asks the first that answers: any node answers for the
+//! cluster. Every change of `/v1` may be asked for twice, so a question whose answer was lost is
+//! asked again.
 
 mod actor;
 
@@ -36,8 +36,6 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 const CHECK_MAX: Duration = Duration::from_secs(2);
 /// The largest answer that is read.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
-/// How often a question follows the hint that another node has to be asked.
-const HOPS_MAX: usize = 3;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -152,7 +150,7 @@ impl Client {
         ask(at, Method::GET, path, None, self.answer_max).await
     }
 
-    /// Asks for a change, and follows to whoever can make it.
+    /// Asks the first endpoint that answers for a change.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -161,18 +159,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let body = encode(body);
-        let mut asked = self.anywhere(Method::POST, path, Some(body.clone())).await;
-        for _hop in 0..HOPS_MAX {
-            let Err(ClientError::Refused { error, .. }) = &asked else { break };
-            let Some(ask_there) = error.ask.as_ref().filter(|_| error.code == Code::NotLeader)
-            else {
-                break;
-            };
-            let Some(at) = self.address(ask_there.node, &ask_there.admin) else { break };
-            asked = ask(&at, Method::POST, path, Some(body.clone()), self.answer_max).await;
-        }
-        asked
+        self.anywhere(Method::POST, path, Some(encode(body))).await
     }
 
     /// Asks `at` for a change.
@@ -198,9 +185,7 @@ impl Client {
         for at in self.endpoints.iter() {
             let asked = ask(at, method.clone(), path, body.clone(), self.answer_max).await;
             match asked {
-                Err(why) if why.is_passing() && !leads_on(&why) => {
-                    first = first.or(Some(why));
-                }
+                Err(why) if why.is_passing() => first = first.or(Some(why)),
                 known => return known,
             }
         }
@@ -240,11 +225,6 @@ impl Client {
         });
         Ok(judge(&status, join_all(asking).await))
     }
-}
-
-/// Whether the answer names another node: asking further endpoints would only say the same.
-fn leads_on(why: &ClientError) -> bool {
-    why.refusal().is_some_and(|error| error.code == Code::NotLeader && error.ask.is_some())
 }
 
 async fn check(node: NodeId, registered: String, at: Option<Endpoint>) -> NodeCheck {

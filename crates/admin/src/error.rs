@@ -2,7 +2,6 @@
 //! people.
 
 use serde::{Deserialize, Serialize};
-use walrus_types::NodeId;
 
 /// What a refusal is. Names are for ever; a client of an older version reads a new one as
 /// [`Code::Other`].
@@ -30,7 +29,7 @@ pub enum Code {
     NoCluster,
     /// The node is in a cluster already.
     InCluster,
-    /// Another node has to be asked; `ask` says which.
+    /// Another node has to be asked. No node of this version says so: it asks that one itself.
     NotLeader,
     /// The metadata group does not answer.
     Unavailable,
@@ -113,16 +112,6 @@ impl Code {
     }
 }
 
-/// Where another node's admin port is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct NodeAddress {
-    /// Which node.
-    pub node: NodeId,
-    /// Its admin port, as it registered it.
-    pub admin: String,
-}
-
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -135,28 +124,18 @@ pub struct ApiError {
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Who has to be asked instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ask: Option<NodeAddress>,
 }
 
 impl ApiError {
     /// Without a next step.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, ask: None }
+        Self { code, message: message.into(), hint: None }
     }
 
     /// With a next step.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
-        self
-    }
-
-    /// With who has to be asked.
-    #[must_use]
-    pub fn ask(mut self, ask: Option<NodeAddress>) -> Self {
-        self.ask = ask;
         self
     }
 }

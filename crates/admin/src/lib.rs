@@ -30,5 +30,5 @@ pub mod stream;
 
 pub use document::{API_VERSION, Document, Head, Kind};
 pub use endpoint::{Endpoint, NotAnEndpoint};
-pub use error::{ApiError, Code, ErrorDocument, NodeAddress};
+pub use error::{ApiError, Code, ErrorDocument};
 pub use escape::{escape, unescape};

@@ -146,14 +146,3 @@ pub enum Change {
     /// It goes for good.
     Remove,
 }
-
-impl Change {
-    /// The verb.
-    pub const fn verb(self) -> &'static str {
-        match self {
-            Self::Drain => "drain",
-            Self::Undrain => "undrain",
-            Self::Remove => "remove",
-        }
-    }
-}

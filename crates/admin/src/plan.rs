@@ -204,8 +204,6 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// What stands against it: nothing is begun.
     pub refusals: Vec<ApiError>,
-    /// What has to come first, or by itself: the operation waits for it.
-    pub blockers: Vec<ApiError>,
     /// The same in numbers.
     pub impact: Impact,
     /// The command line that carries it out.

@@ -11,7 +11,7 @@ use walrus_admin::{
 use super::{
     App, Effect, Place,
     command::rollover,
-    doing::{Act, Acted, Came, Doing, Wish},
+    doing::{Acted, Came, Doing, Wish},
     lists::{RowOf, told_operations},
 };
 use crate::{
@@ -171,11 +171,4 @@ fn of_raft(snapshot: &Snapshot) -> Vec<Wish> {
         node.state.serves() && node.raft.as_ref().is_some_and(|raft| raft.votes && !raft.leads)
     });
     may.map(|node| Wish::Plan(Wanted::TransferRaft { to: node.node })).collect()
-}
-
-/// Asks whoever can change the cluster that is shown. Runs off the thread that draws.
-pub trait Hand: Send + Sync {
-    /// Asks, and waits for the answer. `known` are addresses that the cluster named, beside those
-    /// that the console was given.
-    fn act(&self, act: Act, known: Vec<walrus_admin::Endpoint>) -> Acted;
 }

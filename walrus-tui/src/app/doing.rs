@@ -88,6 +88,17 @@ pub enum Act {
     Cancel(OperationId),
 }
 
+impl Act {
+    /// That nobody could be asked.
+    #[must_use]
+    pub const fn failed(&self, why: ApiError) -> Acted {
+        match self {
+            Self::Plan(_) => Acted::Planned(Err(why)),
+            Self::Run { .. } | Self::Cancel(_) => Acted::Begun(Err(why)),
+        }
+    }
+}
+
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acted {
@@ -319,7 +330,6 @@ mod tests {
             effects: vec![],
             warnings: vec![],
             refusals: vec![],
-            blockers: vec![],
             impact: Impact::default(),
         })
     }

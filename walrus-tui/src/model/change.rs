@@ -4,7 +4,7 @@
 //! snapshots by the rule of `walrus_admin::event`, which is the nodes' own.
 
 use walrus_admin::{
-    event::{Event, EventKind, Severity, derive},
+    event::{Event, EventKind, derive},
     node::Node,
     snapshot::Snapshot,
 };
@@ -13,27 +13,7 @@ use walrus_types::TimestampMs;
 use super::PartitionName;
 
 /// How much somebody should care.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// As it should be.
-    Info,
-    /// Somebody should look.
-    Warn,
-    /// Somebody should look now.
-    Error,
-}
-
-impl Level {
-    /// In a word.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-}
+pub use walrus_admin::event::Severity as Level;
 
 /// What something is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,11 +53,7 @@ pub struct Change {
 
 impl From<Event> for Change {
     fn from(event: Event) -> Self {
-        let level = match event.severity {
-            Severity::Info => Level::Info,
-            Severity::Warn => Level::Warn,
-            Severity::Error => Level::Error,
-        };
+        let level = event.severity;
         let subject = match (event.topic, event.partition, event.kind) {
             (Some(topic), Some(partition), _) => {
                 Subject::Partition(PartitionName { topic, partition })

@@ -19,9 +19,9 @@ use super::{
     terminal::Screen,
 };
 use crate::{
-    app::{App, Effect, Message, Sent, acting::Hand, doing::Act},
+    app::{App, Effect, Message, Sent, doing::Act},
     once::{self, svg},
-    source::{Wanted, live::Cluster},
+    source::{Hand, Wanted, live::Cluster},
 };
 
 /// The longest text that is copied: as the sequence for it most terminals take no more.

@@ -16,9 +16,9 @@ use walrus_types::UptimeMs;
 
 use super::{Item, WAITING_MAX};
 use crate::{
-    app::{Message, acting::Hand},
+    app::Message,
     source::{
-        Source, Told, Wanted,
+        Hand, Source, Told, Wanted,
         record::{Recorder, file::Writer},
     },
 };

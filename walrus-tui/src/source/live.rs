@@ -30,12 +30,9 @@ use walrus_admin::{
 };
 use walrus_types::{UptimeMs, chance::Chance};
 
-use super::{Also, CHAIN_LINKS, Source, Told, Wanted};
+use super::{Also, CHAIN_LINKS, Hand, Source, Told, Wanted};
 use crate::{
-    app::{
-        acting::Hand,
-        doing::{Act, Acted, unreachable},
-    },
+    app::doing::{Act, Acted, unreachable},
     model::PartitionName,
 };
 
@@ -350,7 +347,7 @@ impl Hand for ClusterHand {
     fn act(&self, act: Act, known: Vec<Endpoint>) -> Acted {
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.ask(act, known)),
-            Err(why) => Acted::Planned(Err(unreachable(why.to_string()))),
+            Err(why) => act.failed(unreachable(why.to_string())),
         }
     }
 }

@@ -16,6 +16,7 @@ use std::{
 
 use tokio::sync::watch;
 use walrus_admin::{
+    Endpoint,
     event::Event,
     group::{GroupList, GroupStatus},
     partition::Chain,
@@ -24,7 +25,10 @@ use walrus_admin::{
 use walrus_types::UptimeMs;
 
 use self::record::{Record, tape::Ended};
-use crate::{app::acting::Hand, model::PartitionName};
+use crate::{
+    app::doing::{Act, Acted},
+    model::PartitionName,
+};
 
 /// What a source tells.
 #[derive(Debug, Clone)]
@@ -111,6 +115,13 @@ pub trait Source: Send {
         wanted: watch::Receiver<Wanted>,
         tell: SyncSender<Told>,
     );
+}
+
+/// Asks whoever can change the cluster that is shown. Runs off the thread that draws.
+pub trait Hand: Send + Sync {
+    /// Asks, and waits for the answer. `known` are addresses that the cluster named, beside those
+    /// that the console was given.
+    fn act(&self, act: Act, known: Vec<Endpoint>) -> Acted;
 }
 
 /// Links of a chain that are asked for: what fits the largest screen several times.

@@ -77,7 +77,7 @@ fn told(plan: &Plan) -> Vec<(Style, String)> {
     let effects = plan.effects.iter().enumerate();
     told.extend(effects.map(|(at, effect)| (Style::Text, format!("{}  {effect}", at + 1))));
     told.extend(plan.warnings.iter().map(|warning| (Style::Warn, format!("!  {warning}"))));
-    for refusal in plan.refusals.iter().chain(&plan.blockers) {
+    for refusal in &plan.refusals {
         told.push((Style::Error, format!("x  {}", refusal.message)));
         told.extend(refusal.hint.iter().map(|hint| (Style::Text, format!("   {hint}"))));
     }

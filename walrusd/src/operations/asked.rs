@@ -146,7 +146,7 @@ fn open_segment(metadata: &Metadata, wanted: &Wanted) -> Option<SegmentId> {
 async fn make(broker: &Arc<Broker>, wanted: Wanted) -> Result<Plan, ApiError> {
     let (look, judged) = judge(broker, &wanted).await?;
     let (id, now) = (PlanId::of(rand::random()), broker.clock.now());
-    let Judged { changes, effects, warnings, refusals, blockers, impact, work, segments } = judged;
+    let Judged { changes, effects, warnings, refusals, impact, work, segments } = judged;
     let plan = Plan {
         id,
         subject: wanted.subject(),
@@ -161,7 +161,6 @@ async fn make(broker: &Arc<Broker>, wanted: Wanted) -> Result<Plan, ApiError> {
         effects,
         warnings,
         refusals,
-        blockers,
         impact,
     };
     let kept = Kept { plan: plan.clone(), work, segments };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use tracing::{info, warn};
-use walrus_admin::{ApiError, node::Change};
+use walrus_admin::ApiError;
 use walrus_metadata::{Command, EndOperation, Operation, Outcome, Reply};
 use walrus_types::{Epoch, NodeId, Offset, OperationId, SegmentId, TopicPartition, UptimeMs};
 
@@ -71,7 +71,7 @@ async fn carry_on(
         Next::End(outcome) => end(broker, id, outcome).await,
         Next::Remove(node) => {
             info!(operation = %id, %node, "nothing needs the node any more: it is taken out");
-            removal::make(broker, node, Change::Remove, None).await
+            removal::remove(broker, node).await
         }
         Next::HandOver(to) => {
             let uptime = broker.clock.uptime();

@@ -48,8 +48,6 @@ pub struct Judged {
     pub warnings: Vec<String>,
     /// What stands against it.
     pub refusals: Vec<ApiError>,
-    /// What the operation waits for.
-    pub blockers: Vec<ApiError>,
     /// The same in numbers.
     pub impact: Impact,
     /// What carries it out.
@@ -176,8 +174,7 @@ fn remove(known: Known<'_>, id: NodeId, voters: usize) -> Result<Judged, ApiErro
     let work = (changes && refusals.is_empty()).then_some(Work::Remove { node: id, storage });
     let effects = first.into_iter().chain(effects).collect();
     let segments = open + needed;
-    let blockers = Vec::new();
-    Ok(Judged { changes, effects, warnings, refusals, blockers, impact, work, segments })
+    Ok(Judged { changes, effects, warnings, refusals, impact, work, segments })
 }
 
 fn rollover(facts: Facts<'_>, which: &Which, per_minute: u32) -> Result<Judged, ApiError> {

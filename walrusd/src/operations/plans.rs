@@ -64,7 +64,6 @@ mod tests {
             effects: vec![],
             warnings: vec![],
             refusals: vec![],
-            blockers: vec![],
             impact: Impact::default(),
         };
         Kept { plan, work: None, segments: 0 }

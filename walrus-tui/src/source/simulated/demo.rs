@@ -10,11 +10,8 @@ use walrus_types::UptimeMs;
 
 use super::{STEP_MS, Simulated};
 use crate::{
-    app::{
-        acting::Hand,
-        doing::{Act, Acted},
-    },
-    source::{Source, Told, Wanted},
+    app::doing::{Act, Acted},
+    source::{Hand, Source, Told, Wanted},
 };
 
 /// A made-up cluster that goes on by itself.

@@ -82,7 +82,6 @@ impl Simulated {
             effects,
             warnings,
             refusals,
-            blockers: Vec::new(),
             impact,
         };
         if self.operators.plans.len() == PLANS_MAX {

@@ -25,16 +25,7 @@ impl World {
     pub(in super::super) fn of(nodes: i32) -> Self {
         let mut world = Self { metadata: Metadata::default(), members: vec![], leader: None };
         for node in 1..=nodes {
-            let door = |port| walrus_metadata::Address { host: "h".into(), port };
-            world.apply(&Command::Register(Register {
-                node: NodeId(node),
-                storage: storage(node),
-                incarnation: Incarnation(1),
-                cluster: ClusterId(Uuid::from_u128(99)),
-                rack: None,
-                addresses: Addresses { client: door(9091), peer: door(6001), admin: door(7071) },
-                at: TimestampMs(0),
-            }));
+            world.register(node, node, 1);
             world.members.push(Member {
                 id: RaftId::from(storage(node)),
                 peer: RaftPeer { node: NodeId(node), host: "h".into(), port: 6001 },
@@ -128,13 +119,13 @@ impl World {
         self
     }
 
-    /// The node begins a life with another disk.
-    pub(in super::super) fn register_anew(&mut self, node: i32, disk: i32) {
+    /// The node begins a life, with this disk.
+    pub(in super::super) fn register(&mut self, node: i32, disk: i32, life: u64) {
         let door = |port| walrus_metadata::Address { host: "h".into(), port };
         self.apply(&Command::Register(Register {
             node: NodeId(node),
             storage: storage(disk),
-            incarnation: Incarnation(2),
+            incarnation: Incarnation(life),
             cluster: ClusterId(Uuid::from_u128(99)),
             rack: None,
             addresses: Addresses { client: door(9091), peer: door(6001), admin: door(7071) },

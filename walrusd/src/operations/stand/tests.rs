@@ -165,6 +165,6 @@ fn a_node_that_comes_back_with_an_empty_disk_is_not_removed() {
     world.apply(&Command::Fence(Fence { node, incarnation, at: TimestampMs(1) }));
     world = world.set(4, NodeChange::Remove);
     world.members.pop();
-    world.register_anew(4, 44);
+    world.register(4, 44, 2);
     assert_eq!(look(&world, 1_000).next, Next::End(Outcome::Done));
 }
