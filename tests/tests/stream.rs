@@ -292,6 +292,49 @@ fn another_node_goes_on_where_one_was_killed_and_no_event_is_missing() -> Result
     }
 }
 
+/// Takes what a stream of snapshots tells until it is as new as what the node tells itself, which
+/// has to be the same then.
+fn catch_up(stream: &mut Stream, node: &Node, mut known: Snapshot) -> Result<Snapshot> {
+    let began = Instant::now();
+    loop {
+        let truth: Snapshot = serde_json::from_value(get(node, "/v1/snapshot")?)?;
+        while known.metadata_version < truth.metadata_version {
+            let delta: Snapshot = serde_json::from_value(stream.next()?.1)?;
+            ensure!(delta.since == Some(known.metadata_version), "since {:?}", delta.since);
+            known = delta.onto(&known).context("it goes with what is known")?;
+        }
+        if known.metadata_version == truth.metadata_version {
+            assert_eq!(lasting(&known), lasting(&truth));
+            return Ok(known);
+        }
+        ensure!(began.elapsed() < PATIENCE, "the two are never of one version");
+    }
+}
+
+#[test]
+fn another_node_tells_what_changed_since_the_killed_one_told_something() -> Result<()> {
+    let folder = folder()?;
+    let mut cluster = Cluster::start(folder.path(), 3, &NodeSettings::default())?;
+    let asked = 2;
+    topic::create(&cluster.client(), &Topics::one("orders", 6), 3, &[])?;
+    topic::create(&cluster.client(), &Topics::one("quiet", 20), 3, &[])?;
+    let query = "kinds=snapshot&every_ms=250";
+    let mut stream = Stream::open(cluster.node(asked).admin_address(), query, None)?;
+    let mut known: Snapshot = serde_json::from_value(stream.next()?.1)?;
+    // What is told here is told by nobody else.
+    for _ in 0..3 {
+        roll(cluster.node(1), "orders")?;
+        known = catch_up(&mut stream, cluster.node(asked), known)?;
+    }
+    let last = stream.id.context("an id")?;
+    cluster.node_mut(asked).kill()?;
+    topic::create(&cluster.client(), &Topics::one("later", 2), 2, &[])?;
+    let mut stream = Stream::open(cluster.node(3).admin_address(), query, Some(last))?;
+    known = catch_up(&mut stream, cluster.node(3), known)?;
+    ensure!(known.topics.iter().any(|topic| topic.topic == "later"), "{known:?}");
+    Ok(())
+}
+
 fn resident_bytes(node: &Node) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid()?))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;

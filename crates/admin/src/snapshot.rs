@@ -26,7 +26,8 @@ pub struct Snapshot {
     /// asked knows (`?since=VERSION`); missing where all are here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// Names of topics that were deleted since then. One that was made anew is among the topics.
+    /// Names of topics that are to be forgotten before those that are here are taken: they were
+    /// deleted since then, or are here whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<String>,
     /// When, by that node's clock.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use walrus_types::{NodeId, OperationId, TopicId, TopicPartition};
+use walrus_types::{Epoch, NodeId, OperationId, TopicId, TopicPartition};
 
 use crate::{
     map::{Change, Map},
@@ -58,6 +58,21 @@ impl Metadata {
             }
         });
         found
+    }
+
+    /// Names of topics that were deleted since `old` and not made again, those among them that were
+    /// made since then as well; `None` where so many were that they are forgotten.
+    pub fn names_freed(&self, old: &Self) -> Option<Vec<Arc<str>>> {
+        if self.epoch_floor != old.epoch_floor {
+            return None;
+        }
+        let mut freed = Vec::new();
+        self.tombstones.diff(&old.tombstones, Epoch::eq, &mut |name, change| match change {
+            Change::Added(_) | Change::Changed { .. } => freed.push(Arc::clone(name)),
+            // Its name is in use.
+            Change::Removed(_) => {}
+        });
+        Some(freed)
     }
 }
 

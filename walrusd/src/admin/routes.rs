@@ -37,8 +37,6 @@ pub(super) struct Sources {
     pub(super) broker: Arc<OnceLock<Weak<Broker>>>,
     /// Where a node waits to be told what to form.
     pub(super) forming: Forming,
-    /// What consoles know.
-    pub(super) views: v1::Views,
     /// Who follows the cluster.
     pub(super) hub: v1::Hub,
     /// Where this port is, with the port that was chosen.

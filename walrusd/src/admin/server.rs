@@ -78,7 +78,6 @@ impl AdminServer {
             facts: Arc::clone(&facts),
             broker: Arc::clone(&broker),
             forming: forming.clone(),
-            views: super::v1::Views::default(),
             hub: super::v1::Hub::default(),
             address,
         };

@@ -3,10 +3,12 @@
 //! One task looks at each version of the metadata that the node comes to, and keeps what is another
 //! than before in a ring of [`EVENTS_MAX`]. It begins with what the metadata still tells of the past.
 //! Which changes are told, and in which words, is `walrus_admin::event`'s.
-//! Read next: `derive.rs` for the facts, `ring.rs` for what is kept.
+//! Read next: `derive.rs` for the facts, `ring.rs` for what is kept, `views.rs` for
+//! the versions themselves.
 
 mod derive;
 mod ring;
+mod views;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +20,7 @@ use walrus_types::NodeId;
 
 pub(crate) use self::derive::state as node_state;
 pub use self::ring::Page;
-use self::ring::Ring;
+use self::{ring::Ring, views::Views};
 use crate::broker::Broker;
 
 /// Events that are kept; the oldest go.
@@ -33,11 +35,17 @@ const ELECTED_EVERY: Duration = Duration::from_millis(100);
 pub struct Log {
     ring: Mutex<Ring>,
     told: watch::Sender<Option<Arc<Metadata>>>,
+    /// What was, for whoever asks what changed since.
+    pub views: Views,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { ring: Mutex::new(Ring::new(EVENTS_MAX)), told: watch::Sender::new(None) }
+        Self {
+            ring: Mutex::new(Ring::new(EVENTS_MAX)),
+            told: watch::Sender::new(None),
+            views: Views::default(),
+        }
     }
 }
 
@@ -93,6 +101,7 @@ pub async fn run(broker: Arc<Broker>) {
             elects = None;
         }
         if !events.is_empty() || view.applied() != known.applied() {
+            broker.events.views.passed(&view, broker.clock.uptime());
             broker.events.take(events, &view);
         }
         known = view;

@@ -1,38 +1,9 @@
 //! What changed since a version that a console knows: it is told that, and no more.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use parking_lot::Mutex;
-use walrus_metadata::{Difference, Metadata};
-use walrus_types::{PartitionIndex, TopicId};
-
-/// Versions that are remembered. Who knows an older one is told everything.
-const VIEWS_MAX: usize = 32;
-
-/// Versions that were told, the newest last. They share what did not change between them.
-#[derive(Debug, Clone, Default)]
-pub(in crate::admin) struct Views(Arc<Mutex<VecDeque<Arc<Metadata>>>>);
-
-impl Views {
-    /// The version that is known somewhere, if it is remembered.
-    pub(super) fn of(&self, version: u64) -> Option<Arc<Metadata>> {
-        self.0.lock().iter().find(|view| view.applied() == version).cloned()
-    }
-
-    /// Remembers a version that is told.
-    pub(super) fn remember(&self, told: &Arc<Metadata>) {
-        let mut views = self.0.lock();
-        if views.iter().all(|view| view.applied() != told.applied()) {
-            if views.len() == VIEWS_MAX {
-                views.pop_front();
-            }
-            views.push_back(Arc::clone(told));
-        }
-    }
-}
+use walrus_metadata::{Difference, Leader, Metadata};
+use walrus_types::{NodeId, PartitionIndex, TopicId, TopicPartition};
 
 /// What is another than before.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -41,52 +12,52 @@ pub(super) struct Changed {
     pub(super) topics: BTreeMap<TopicId, BTreeSet<PartitionIndex>>,
     /// Whether an operation began or ended.
     pub(super) operations: bool,
-    /// Names of topics that were deleted.
-    pub(super) gone: Vec<String>,
+    /// Names of topics that were deleted, be it that they were made since as well, and of those
+    /// that are told whole: in between there may have been another of that name.
+    pub(super) gone: BTreeSet<String>,
 }
 
-/// What changed from `old` to `now`; `None` where that may be anything.
+impl Changed {
+    fn partition(&mut self, at: TopicPartition) {
+        self.topics.entry(at.topic).or_default().insert(at.partition);
+    }
+}
+
+/// What changed from `old` to `now`, and in between; `None` where that may be anything.
 pub(super) fn since(now: &Metadata, old: &Metadata) -> Option<Changed> {
     let mut changed = Changed::default();
+    let freed = now.names_freed(old)?;
+    changed.gone.extend(freed.iter().map(ToString::to_string));
+    let mut nodes: BTreeSet<NodeId> = BTreeSet::new();
     for difference in now.diff(old) {
         match difference {
-            // Whether leaders serve, or what any topic keeps.
-            Difference::Node(_) | Difference::ClusterConfigs => return None,
+            Difference::Node(id) => drop(nodes.insert(id)),
+            // What any topic keeps.
+            Difference::ClusterConfigs => {
+                for topic in now.topics() {
+                    changed.topics.entry(topic.id).or_default();
+                }
+            }
             Difference::Operation(_) => changed.operations = true,
-            Difference::TopicAdded(id) | Difference::TopicConfigs(id) => {
+            Difference::TopicAdded(id) => {
+                changed.topics.entry(id).or_default();
+                changed.gone.extend(now.topic(id).map(|topic| topic.name.to_string()));
+            }
+            Difference::TopicConfigs(id) => {
                 changed.topics.entry(id).or_default();
             }
-            Difference::TopicRemoved(topic) => changed.gone.push(topic.name.to_string()),
-            Difference::Partition(place) => {
-                changed.topics.entry(place.topic).or_default().insert(place.partition);
-            }
+            Difference::TopicRemoved(topic) => drop(changed.gone.insert(topic.name.to_string())),
+            Difference::Partition(place) => changed.partition(place),
+        }
+    }
+    if !nodes.is_empty() {
+        // Whether their leaders serve.
+        let differs = |leader: Leader| {
+            nodes.contains(&leader.node) && now.may_lead(leader) != old.may_lead(leader)
+        };
+        for (place, _) in now.led_by(differs) {
+            changed.partition(place);
         }
     }
     Some(changed)
-}
-
-#[cfg(test)]
-mod tests {
-    use walrus_metadata::Command;
-
-    use super::*;
-
-    #[test]
-    fn as_many_versions_are_remembered_as_there_is_room_for() {
-        let views = Views::default();
-        let mut metadata = Metadata::default();
-        let versions: Vec<u64> = (0..=VIEWS_MAX)
-            .map(|_| {
-                let nothing = Command::DeleteTopics(Vec::new());
-                drop(metadata.apply(metadata.applied() + 1, &nothing));
-                let told = Arc::new(metadata.clone());
-                views.remember(&told);
-                views.remember(&told);
-                told.applied()
-            })
-            .collect();
-        let known = |version: &u64| views.of(*version).is_some_and(|of| of.applied() == *version);
-        assert!(!known(&versions[0]));
-        assert!(versions[1..].iter().all(known));
-    }
 }

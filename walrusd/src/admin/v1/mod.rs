@@ -44,7 +44,7 @@ use axum::{
     routing::{get, post},
 };
 
-pub(super) use self::{answer::refusal, changes::Views, stream::Hub};
+pub(super) use self::{answer::refusal, stream::Hub};
 use super::routes::Sources;
 
 /// What there is, for whoever asks for something else.

@@ -45,9 +45,9 @@ pub(super) async fn snapshot(
     vitals::gather(&broker).await;
     let look = tokio::task::spawn_blocking(move || {
         let look = Look::take(&sources, &broker, broker.metadata());
-        let known = known.and_then(|version| sources.views.of(version));
-        sources.views.remember(&look.metadata);
-        look.snapshot(&broker, known.as_deref())
+        let known = known.and_then(|version| look.known(&broker, version));
+        broker.events.views.told(&look.metadata);
+        look.snapshot(&broker, known.as_ref())
     });
     Ok(Told(look.await.map_err(|why| broken_off(&why))?))
 }
@@ -62,6 +62,14 @@ pub(super) struct Look {
     at_ms: TimestampMs,
     nodes: Vec<NodeEntry>,
     census: Arc<Census>,
+}
+
+/// A version that somebody has, and the newest one that is remembered and not newer: what changed
+/// since the one changed since the other.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) version: u64,
+    view: Arc<Metadata>,
 }
 
 impl Look {
@@ -105,17 +113,23 @@ impl Look {
         self.metadata.operations().iter().any(|(_, known)| known.is_running())
     }
 
+    /// What somebody knows who has that version; nothing where it is not remembered well enough.
+    pub(super) fn known(&self, broker: &Broker, version: u64) -> Option<Known> {
+        let view = broker.events.views.not_after(version, &self.metadata)?;
+        Some(Known { version, view })
+    }
+
     /// All of it, or what changed since a version that is known.
-    pub(super) fn snapshot(&self, broker: &Broker, known: Option<&Metadata>) -> Snapshot {
+    pub(super) fn snapshot(&self, broker: &Broker, known: Option<&Known>) -> Snapshot {
         let metadata = &self.metadata;
-        let changed = known.and_then(|known| changes::since(metadata, known));
+        let changed = known.and_then(|known| changes::since(metadata, &known.view));
         let keeps = |topic: &Arc<Topic>| monitor::keep(&broker.view(topic).config);
         let topics = topics(metadata, changed.as_ref(), keeps);
         let has_news = changed.as_ref().is_none_or(|changed| changed.operations);
         let operations = operations(broker, metadata, &self.census, has_news);
         Snapshot {
-            since: known.filter(|_| changed.is_some()).map(Metadata::applied),
-            gone: changed.map_or_else(Vec::new, |changed| changed.gone),
+            since: known.filter(|_| changed.is_some()).map(|known| known.version),
+            gone: changed.map_or_else(Vec::new, |changed| changed.gone.into_iter().collect()),
             cluster: broker.identity.cluster.to_string(),
             answered_by: broker.identity.node,
             metadata_version: metadata.applied(),
@@ -240,7 +254,7 @@ fn topic_of<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::{collections::BTreeSet, time::Instant};
 
     use uuid::Uuid;
     use walrus_metadata::{
@@ -357,21 +371,28 @@ mod tests {
         assert_eq!(census.holding(NodeId(2)).sealed, 100_000);
     }
 
-    #[test]
-    fn what_changed_on_top_of_what_was_known_is_all() {
-        let keep = |_: &Arc<Topic>| retention::Keep::default();
-        let whole = |metadata: &Metadata, changed: Option<&Changed>, since, gone| Snapshot {
+    fn whole(
+        metadata: &Metadata,
+        changed: Option<&Changed>,
+        since: Option<u64>,
+        gone: BTreeSet<String>,
+    ) -> Snapshot {
+        Snapshot {
             cluster: "c".into(),
             answered_by: NodeId(1),
             metadata_version: metadata.applied(),
             since,
-            gone,
+            gone: gone.into_iter().collect(),
             operations: None,
             at_ms: TimestampMs(0),
             group: Group { leader: None, term: 1, voters: 3, quorum: 2 },
             nodes: vec![],
-            topics: topics(metadata, changed, keep),
-        };
+            topics: topics(metadata, changed, |_| retention::Keep::default()),
+        }
+    }
+
+    #[test]
+    fn what_changed_on_top_of_what_was_known_is_all() {
         let before = cluster(4, 3, 1);
         let mut now = before.clone();
         for command in [
@@ -385,8 +406,8 @@ mod tests {
         let changed = changes::since(&now, &before).unwrap();
         let told = whole(&now, Some(&changed), Some(before.applied()), changed.gone.clone());
         assert_eq!(told.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>(), 5);
-        let known = whole(&before, None, None, vec![]);
-        let all = whole(&now, None, None, vec![]);
+        let known = whole(&before, None, None, BTreeSet::new());
+        let all = whole(&now, None, None, BTreeSet::new());
         assert_eq!(all.topics.len(), 4);
         assert_eq!(told.clone().onto(&known), Some(all.clone()));
         assert_eq!(told.onto(&all), None, "of another version");
@@ -406,11 +427,61 @@ mod tests {
     }
 
     #[test]
-    fn when_a_node_changed_all_is_told() {
-        let before = cluster(1, 1, 0);
+    fn of_a_node_that_changed_what_it_leads_is_told() {
+        let mut before = cluster(2, 3, 0);
+        let second = Leader { node: NodeId(2), incarnation: Incarnation(1) };
+        let led = Placement { leader: second, ..placement() };
+        let mut command = create(9, "elsewhere", 2);
+        if let Command::CreateTopics(topics) = &mut command {
+            topics[0].partitions[1] = led;
+        }
+        apply(&mut before, &command);
         let mut now = before.clone();
-        let (node, incarnation) = (NodeId(2), Incarnation(1));
+        let (node, incarnation) = (second.node, second.incarnation);
         apply(&mut now, &Command::Fence(Fence { node, incarnation, at: TimestampMs(1) }));
-        assert!(changes::since(&now, &before).is_none());
+        let changed = changes::since(&now, &before).unwrap();
+        let told: Vec<_> = changed.topics.into_iter().collect();
+        assert_eq!(told, [(TopicId(uuid(9)), [PartitionIndex(1)].into())]);
+    }
+
+    /// A reader of one node's stream goes on at another, which remembers other versions.
+    #[test]
+    fn what_changed_since_an_earlier_version_goes_on_top_of_any_later_one() {
+        let versions = {
+            let mut metadata = cluster(3, 2, 1);
+            let mut versions = vec![metadata.clone()];
+            for step in 0..7 {
+                let command = match step {
+                    0 => roll(&metadata, 2, 0..1),
+                    1 => Command::DeleteTopics(vec![TopicId(uuid(1))]),
+                    2 => create(10, "topic-1", 1),
+                    3 => Command::Fence(Fence {
+                        node: NodeId(1),
+                        incarnation: Incarnation(1),
+                        at: TimestampMs(1),
+                    }),
+                    4 => create(11, "topic-4", 3),
+                    5 => Command::DeleteTopics(vec![TopicId(uuid(10)), TopicId(uuid(11))]),
+                    _ => create(12, "topic-1", 2),
+                };
+                apply(&mut metadata, &command);
+                versions.push(metadata.clone());
+            }
+            versions
+        };
+        let mut pairs = 0;
+        for (at, now) in versions.iter().enumerate() {
+            for (known_at, known) in versions[..=at].iter().enumerate() {
+                for earlier in &versions[..=known_at] {
+                    let changed = changes::since(now, earlier).unwrap();
+                    let (since, gone) = (Some(known.applied()), changed.gone.clone());
+                    let told = whole(now, Some(&changed), since, gone);
+                    let all = whole(now, None, None, BTreeSet::new());
+                    assert_eq!(told.onto(&whole(known, None, None, BTreeSet::new())), Some(all));
+                    pairs += 1;
+                }
+            }
+        }
+        assert_eq!(pairs, 120);
     }
 }

@@ -9,11 +9,13 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::Bytes;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use walrus_admin::{ApiError, event::EVENTS_PAGE_MAX};
-use walrus_metadata::Metadata;
 use walrus_types::UptimeMs;
 
 use super::{
-    super::{events, snapshot::Look},
+    super::{
+        events,
+        snapshot::{Known, Look},
+    },
     asked::Only,
     bench::Bench,
     frame::frame,
@@ -110,16 +112,16 @@ impl Hub {
         &self,
         broker: &Arc<Broker>,
         look: &Arc<Look>,
-        known: Option<Arc<Metadata>>,
+        known: Option<Known>,
         only: &Only,
     ) -> Result<Bytes, ApiError> {
         let version = look.version();
-        let since = known.as_ref().map(|known| known.applied());
+        let since = known.as_ref().map(|known| known.version);
         let key = (What::Snapshot(version, since), only.key());
         let (look, only) = (Arc::clone(look), only.clone());
         let broker = Arc::clone(broker);
         self.made(key, move || {
-            let mut snapshot = look.snapshot(&broker, known.as_deref());
+            let mut snapshot = look.snapshot(&broker, known.as_ref());
             only.of(&mut snapshot);
             frame("snapshot", Some(version), &snapshot)
         })

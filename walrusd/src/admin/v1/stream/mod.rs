@@ -1,8 +1,8 @@
 //! `GET /v1/stream`: what changes, as server-sent events.
 //!
 //! A stream begins with a whole snapshot, or with what changed since the version that the reader
-//! has (`Last-Event-ID` or `?after=`), if the node remembers that one. Then come, each under its
-//! name:
+//! has from this node or another (`Last-Event-ID` or `?after=`), if this one remembers that time.
+//! Then come, each under its name:
 //!
 //! | name | document | when |
 //! |---|---|---|
@@ -45,6 +45,7 @@ use tokio::{
 };
 use walrus_admin::{ApiError, Code, cluster::Group};
 use walrus_metadata::Metadata;
+use walrus_types::UptimeMs;
 
 pub(in crate::admin) use self::hub::Hub;
 use self::{
@@ -60,6 +61,9 @@ use crate::{admin::routes::Sources, broker::Broker};
 
 /// What changed is told with what changes right after it.
 const SETTLE: Duration = Duration::from_millis(50);
+/// A reader who knows more than this node, from another, waits so long until the node knows that
+/// too. Then it is told how things stand here, which is as new as this node can be.
+const BEHIND_MAX_MS: u64 = 2_000;
 
 pub(super) async fn stream(
     Extract(sources): Extract<Sources>,
@@ -113,6 +117,8 @@ struct Watcher {
     events_after: u64,
     /// Of which version a delta was told last.
     delta_of: Option<u64>,
+    /// Until when this node may come to know what the reader does.
+    behind_until: UptimeMs,
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -139,6 +145,7 @@ impl Watcher {
             // Of a version that is still to come nothing was told here.
             events_after: asked.after.map_or(newest, |after| after.min(newest)),
             delta_of: None,
+            behind_until: UptimeMs(broker.clock.uptime().0 + BEHIND_MAX_MS),
             group: None,
             known: asked.after,
             told,
@@ -178,6 +185,14 @@ impl Watcher {
         let Asked { snapshots, events, .. } = self.asked;
         let now = broker.clock.uptime();
         let newest = self.told.borrow_and_update().as_ref().map(|view| view.applied());
+        if newest < self.asked.after && now < self.behind_until {
+            tokio::select! {
+                () = sleep(Duration::from_millis(self.behind_until.since(now))) => {}
+                _ = self.told.changed() => {}
+                () = broker.draining() => {}
+            }
+            return Ok(None);
+        }
         let is_new = (snapshots || events) && newest.is_some() && newest != self.delta_of;
         let due = self.pace.due(now, is_new);
         match due {
@@ -231,9 +246,9 @@ impl Watcher {
             self.stage = Stage::Snapshot(look);
             return Ok(told);
         }
-        let known = self.known.and_then(|version| self.sources.views.of(version));
+        let known = self.known.and_then(|version| look.known(broker, version));
         let frame = hub.snapshot(broker, &look, known, only).await?;
-        self.sources.views.remember(&look.metadata);
+        broker.events.views.told(&look.metadata);
         self.pace.told(Due::Delta, broker.clock.uptime());
         self.delta_of = Some(look.version());
         self.group = Some(look.group.clone());
