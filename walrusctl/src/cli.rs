@@ -1,15 +1,25 @@
 //! The command line: nouns, verbs, flags. Doc comments are the help text.
 
+mod cluster;
 mod event;
+mod node;
+mod order;
+mod segment;
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use walrus_admin::Endpoint;
-use walrus_types::{NodeId, OperationId, PlanId};
+use walrus_types::{NodeId, OperationId};
 
-pub use self::event::{Event, EventFilter, EventWatch, Events};
-use crate::pace::{Rate, duration};
+pub use self::{
+    cluster::Cluster,
+    event::{Event, EventFilter, EventWatch, Events},
+    node::{Change, Node},
+    order::{Consent, Follow, Order},
+    segment::{Place, Rollover, Segment},
+};
+use crate::pace::duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -169,188 +179,6 @@ Examples:
     },
 }
 
-/// `walrusctl cluster`.
-#[derive(Debug, Subcommand)]
-pub enum Cluster {
-    /// Have a node that waits (walrusd --await-bootstrap) found a cluster
-    ///
-    /// Asks the first endpoint. A node that is in a cluster already is left alone.
-    #[command(after_help = "\
-Example:
-  walrusctl --endpoint node1:7071 cluster bootstrap --yes --wait")]
-    Bootstrap {
-        /// Whether it may be done.
-        #[command(flatten)]
-        consent: Consent,
-        /// How long it is followed.
-        #[command(flatten)]
-        follow: Follow,
-    },
-    /// Have a node that waits (walrusd --await-bootstrap) join the cluster of another
-    ///
-    /// Asks the first endpoint, which is the node that is to join.
-    #[command(after_help = "\
-Example:
-  walrusctl --endpoint node2:7071 cluster join node1:6001 --yes --wait")]
-    Join {
-        /// Peer port of a node of the cluster
-        #[arg(value_name = "HOST:PEERPORT")]
-        peer: Endpoint,
-        /// Whether it may be done.
-        #[command(flatten)]
-        consent: Consent,
-        /// How long it is followed.
-        #[command(flatten)]
-        follow: Follow,
-    },
-    /// Show the cluster: nodes, partitions, copies, the metadata group
-    Status,
-    /// Judge the cluster, and ask every node how it stands
-    ///
-    /// Exit status 0 when all is well, 7 when it is degraded or failed.
-    #[command(after_help = "\
-Examples:
-  walrusctl cluster health
-  walrusctl cluster health --wait --timeout 2m
-  walrusctl cluster health -o json | jq -r .verdict")]
-    Health {
-        /// How long it is followed.
-        #[command(flatten)]
-        follow: Follow,
-    },
-}
-
-/// `walrusctl node`.
-#[derive(Debug, Subcommand)]
-pub enum Node {
-    /// List the nodes and what each is needed for
-    List {
-        /// Removed ones too
-        #[arg(long)]
-        all: bool,
-    },
-    /// Ask the node at the first endpoint whether it serves
-    ///
-    /// Exit status 0 when it does, 7 when it does not, 5 when it does not answer. It says nothing
-    /// of the others: what restarts a node, or sends clients to it, asks this.
-    #[command(after_help = "\
-Example:
-  walrusctl --endpoint node1:7071 --answer-timeout 3s node ready")]
-    Ready,
-    /// Empty a node: it is given nothing new, and what it has goes to others
-    ///
-    /// It goes on serving. A drain holds until it is taken back, over restarts too.
-    Drain(Change),
-    /// Let a node take part again
-    Undrain(Change),
-    /// Take a node out for good
-    ///
-    /// Drains it first, waits until no segment needs it, has another lead the metadata group where
-    /// it did, and ends its vote. Refused when it would lose a last copy or the quorum. With
-    /// --wait it ends when the node is safe to switch off.
-    #[command(after_help = "\
-Examples:
-  walrusctl node remove 1 --dry-run
-  walrusctl node remove 1 --confirm=1 --wait")]
-    Remove {
-        /// Which node, like 1 or n1
-        #[arg(value_name = "NODE")]
-        node: NodeId,
-        /// The node again, in the place of an answer to the question
-        #[arg(long, value_name = "NODE")]
-        confirm: Option<NodeId>,
-        /// What is ordered.
-        #[command(flatten)]
-        order: Order,
-        /// How long it is followed.
-        #[command(flatten)]
-        follow: Follow,
-    },
-}
-
-/// A change of a node.
-#[derive(Debug, clap::Args)]
-pub struct Change {
-    /// Which node, like 1 or n1
-    #[arg(value_name = "NODE")]
-    pub node: NodeId,
-    /// Answer the question with yes
-    #[arg(short, long)]
-    pub yes: bool,
-    /// What is ordered.
-    #[command(flatten)]
-    pub order: Order,
-    /// How long it is followed.
-    #[command(flatten)]
-    pub follow: Follow,
-}
-
-/// Which partitions are rolled over, and how fast.
-#[derive(Debug, clap::Args)]
-#[group(id = "which", required = true, multiple = false, args = ["partitions", "node", "all"])]
-pub struct Rollover {
-    /// Topics, or single partitions of them
-    #[arg(value_name = "TOPIC[/PARTITION]")]
-    pub partitions: Vec<Place>,
-    /// Those that a node leads
-    #[arg(long, value_name = "NODE")]
-    pub node: Option<NodeId>,
-    /// Those of all topics
-    #[arg(long)]
-    pub all: bool,
-    /// How many at most in a second or a minute, like 20/s or 30/m
-    #[arg(long, value_name = "RATE", default_value = "20/s")]
-    pub rate: Rate,
-    /// Answer the question with yes
-    #[arg(short, long)]
-    pub yes: bool,
-    /// What is ordered.
-    #[command(flatten)]
-    pub order: Order,
-    /// How long it is followed.
-    #[command(flatten)]
-    pub follow: Follow,
-}
-
-/// `walrusctl segment`.
-#[derive(Debug, Subcommand)]
-pub enum Segment {
-    /// Show a partition's chain, oldest segment first
-    Chain {
-        /// Which partition
-        #[arg(value_name = "TOPIC/PARTITION")]
-        partition: Place,
-        /// Show so many of the newest at most
-        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
-        limit: u16,
-    },
-    /// Give up what members that never come back may have, so that a partition can be written again
-    ///
-    /// A leader that is gone is replaced when enough members of its segment have told what they
-    /// have. Where those are gone for good, this seals the segment with what the others have, or
-    /// with nothing. What was acknowledged past that is lost, and the chain records it. While one
-    /// of the missing may still be started, start it: with it nothing is lost. Shows first what it
-    /// would come to.
-    #[command(after_help = "\
-Examples:
-  walrusctl segment unsafe-seal orders/0 --dry-run
-  walrusctl segment unsafe-seal orders/0 --confirm=orders/0 --wait")]
-    UnsafeSeal {
-        /// Which partition
-        #[arg(value_name = "TOPIC/PARTITION")]
-        partition: Place,
-        /// The partition again, in the place of an answer to the question
-        #[arg(long, value_name = "TOPIC/PARTITION")]
-        confirm: Option<String>,
-        /// What is ordered.
-        #[command(flatten)]
-        order: Order,
-        /// How long it is followed.
-        #[command(flatten)]
-        follow: Follow,
-    },
-}
-
 /// `walrusctl group`.
 #[derive(Debug, Subcommand)]
 pub enum Group {
@@ -456,73 +284,6 @@ pub enum Op {
     },
 }
 
-/// What is ordered with a change: the plan alone, or one that was looked at; and why.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Order {
-    /// Say what would happen, and change nothing; the plan that is told may be carried out
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-    /// Carry out a plan that --dry-run told, if it would still come to that
-    #[arg(long, value_name = "PLAN", conflicts_with = "dry_run")]
-    pub plan: Option<PlanId>,
-    /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-}
-
-/// Whether a change may be made.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Consent {
-    /// Answer the question with yes
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Say what would happen, and change nothing
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-}
-
-/// Whether and how long something is followed.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Follow {
-    /// Follow it to its end
-    #[arg(short, long)]
-    pub wait: bool,
-    /// Follow it no longer than this; exit status 8 then
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
-    pub timeout: Duration,
-}
-
-/// A topic, or one partition of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The topic's name.
-    pub topic: String,
-    /// The partition, if one was named.
-    pub partition: Option<i32>,
-}
-
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(given: &str) -> Result<Self, String> {
-        let (topic, partition) = match given.split_once('/') {
-            Some((topic, partition)) => (topic, Some(partition)),
-            None => (given, None),
-        };
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if topic.is_empty() || topic.len() > 249 || !topic.chars().all(fits) {
-            return Err(format!("{topic:?} is no topic's name"));
-        }
-        let partition = partition.map(|partition| {
-            let number = partition.parse::<i32>().ok().filter(|number| *number >= 0);
-            number.ok_or_else(|| {
-                format!("{partition:?} is no partition: give its number, like {topic}/0")
-            })
-        });
-        Ok(Self { topic: topic.to_owned(), partition: partition.transpose()? })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -532,16 +293,5 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn a_place_is_a_topic_or_one_of_its_partitions() {
-        for (given, expected) in [("a", ("a", None)), ("a.b-c_1/12", ("a.b-c_1", Some(12)))] {
-            let place: Place = given.parse().unwrap();
-            assert_eq!((place.topic.as_str(), place.partition), expected);
-        }
-        for given in ["", "/1", "a/", "a/-1", "a/x", "a b", "a/1/2", "ä"] {
-            assert!(given.parse::<Place>().is_err(), "{given:?}");
-        }
     }
 }
