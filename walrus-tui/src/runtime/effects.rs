@@ -14,7 +14,7 @@ use walrus_admin::Endpoint;
 use walrus_types::UptimeMs;
 
 use super::{
-    Item, Settings,
+    Item, Settings, clipboard,
     listen::{self, Running},
     terminal::Screen,
 };
@@ -86,13 +86,7 @@ impl Hands {
                 None
             }
             Effect::Act(act) => self.act(act, app),
-            Effect::Copy(text) if text.len() > COPIED_MAX => {
-                Some(format!("{} bytes are more than a terminal copies", text.len()))
-            }
-            Effect::Copy(text) => {
-                screen.copy(&text)?;
-                Some(format!("{text} is copied, if this terminal allows it (OSC 52)"))
-            }
+            Effect::Copy(text) => self.copy(text, screen)?,
             Effect::Write(path) => Some(match write(app, &path, screen.size()?) {
                 Ok(()) => format!("written to {}", path.display()),
                 Err(why) => format!("{}: {why}", path.display()),
@@ -106,6 +100,31 @@ impl Hands {
             drop(app.update(Message::Said(said), now));
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Gives a text to the terminal and to the desktop, as far as they take it; says so at once
+    /// where only the terminal can be asked, which never answers.
+    fn copy(&self, text: String, screen: &mut Screen) -> std::io::Result<Option<String>> {
+        let fits = text.len() <= COPIED_MAX;
+        if fits {
+            screen.copy(&text)?;
+        }
+        let programs = clipboard::programs(|name| std::env::var_os(name).is_some());
+        let alone = match fits {
+            true => format!("{text} is copied, if this terminal allows it (OSC 52)"),
+            false => format!("{} bytes are more than a terminal copies", text.len()),
+        };
+        if programs.is_empty() || text.len() > clipboard::TEXT_MAX {
+            return Ok(Some(alone));
+        }
+        let send = self.send.clone();
+        let gives = move || {
+            let said = clipboard::give(&text, &programs)
+                .map_or(alone, |program| format!("{text} is copied ({program})"));
+            drop(send.send(Item::Message(Message::Said(said))));
+        };
+        let named = thread::Builder::new().name("copy".to_owned());
+        Ok(named.spawn(gives).err().map(|why| format!("nobody can copy: {why}")))
     }
 
     /// Has somebody ask the cluster; says why nobody does.

@@ -4,6 +4,7 @@
 //! threads of their own and send messages. It draws when something changed and no more than thirty
 //! times a second; ages on the screen are redrawn once a second.
 
+mod clipboard;
 mod effects;
 mod hangup;
 mod listen;
