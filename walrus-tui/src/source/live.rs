@@ -33,7 +33,7 @@ use walrus_types::{UptimeMs, chance::Chance};
 use super::{Also, CHAIN_LINKS, Hand, Source, Told, Wanted};
 use crate::{
     app::doing::{Act, Acted, unreachable},
-    model::PartitionName,
+    model::{PartitionName, find},
 };
 
 /// Between two questions, and between two signs of life that a stream is asked for.
@@ -226,14 +226,21 @@ impl Asked {
     fn take(&mut self, at: &Endpoint, snapshot: Snapshot) -> Result<(), Unheard> {
         let snapshot = Arc::new(snapshot);
         self.learn(&snapshot);
-        self.known = Some(Arc::clone(&snapshot));
-        self.tell(Told::Snapshot(snapshot))?;
+        let before = self.known.replace(Arc::clone(&snapshot));
         // A little less than the time between two, which is never quite even.
         let is_due = self.asked_at.is_none_or(|asked| asked.elapsed() >= EVERY * 9 / 10);
-        if is_due && self.asking.is_none() {
+        if (is_due && self.asking.is_none()) || self.is_another(before.as_deref(), &snapshot) {
             self.ask_also(at);
         }
-        Ok(())
+        self.tell(Told::Snapshot(snapshot))
+    }
+
+    /// Whether the partition whose chain is wanted is another than it was: then the chain is asked
+    /// for at once, and what is asked for already is out of date.
+    fn is_another(&self, before: Option<&Snapshot>, now: &Snapshot) -> bool {
+        let Some(Also::Chain(name)) = &self.wanted.borrow().also else { return false };
+        let told = |of| find(of, name).map(|(_, partition)| partition);
+        before.is_some_and(|before| told(before) != told(now))
     }
 
     fn ask_also(&mut self, at: &Endpoint) {

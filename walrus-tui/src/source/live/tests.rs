@@ -110,3 +110,53 @@ fn a_console_that_nobody_answers_says_so_and_asks_on() {
     let words = words(&told, 2);
     assert!(words.iter().all(|word| word.starts_with("l ")), "{words:?}");
 }
+
+/// The stream says that the partition is another right after the chain was asked for.
+#[test]
+fn the_chain_that_is_shown_is_asked_for_as_soon_as_it_is_another() {
+    let whole = Simulated::new(1, Size { nodes: 1, partitions: 2 }).snapshot();
+    let name = PartitionName {
+        topic: whole.topics[0].topic.clone(),
+        partition: whole.topics[0].partitions[0].partition,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at: Endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let (chain_asked, chains) = sync_channel(4);
+    drop(thread::spawn(move || {
+        let mut streams = Vec::new();
+        let told = |version: u64| {
+            let mut snapshot = whole.clone();
+            (snapshot.metadata_version, snapshot.nodes) = (version, Vec::new());
+            snapshot.topics[0].partitions[0].epoch.0 += i32::try_from(version).unwrap();
+            let told = serde_json::to_string(&Document::of(&snapshot)).unwrap();
+            format!("event: snapshot\nid: {version}\ndata: {told}\n\n")
+        };
+        let mut asked_chains = 0;
+        while let Ok((mut connection, _)) = listener.accept() {
+            let mut asked = vec![0; 4096];
+            let length = connection.read(&mut asked).unwrap_or(0);
+            let asked = String::from_utf8_lossy(&asked[..length]).to_lowercase();
+            // Who comes again, because it heard nothing for long, finds no stream.
+            if asked.starts_with("get /v1/stream") && streams.is_empty() {
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+                connection.write_all(format!("{head}{}", told(7)).as_bytes()).unwrap();
+                streams.push(connection);
+            } else if asked.contains("/segments") {
+                asked_chains += 1;
+                drop(connection.write_all(not_found().as_bytes()));
+                if asked_chains == 1 {
+                    streams[0].write_all(told(8).as_bytes()).unwrap();
+                }
+                chain_asked.send(asked_chains).unwrap();
+            } else {
+                drop(connection.write_all(not_found().as_bytes()));
+            }
+        }
+    }));
+    let (told, wanted) = follow(vec![at]);
+    wanted.send(Wanted { also: Some(Also::Chain(name)), refreshes: 0 }).unwrap();
+    for expected in [1, 2] {
+        assert_eq!(chains.recv_timeout(PATIENCE), Ok(expected));
+    }
+    drop(told);
+}

@@ -39,7 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
             .tells::<EventList>(),
         Route::get("/v1/stream", "Snapshots, events and vitals as they come, as server-sent events")
             .query(text("kinds", "which messages, with commas between them: snapshot, event, vitals; without it all"))
-            .query(number("every_ms", (250, 60_000), "the least time between two deltas, and between two vitals; 1000 where it is missing"))
+            .query(number("every_ms", (250, 60_000), "the time between two deltas (after a rest three may follow each other), and between two vitals; 1000 where it is missing"))
             .query(number("after", VERSION, "the version that the reader has; a header Last-Event-ID stands above it"))
             .query(text("topics", "only these topics, with commas between them"))
             .query(text("partitions", "only these partitions, as TOPIC/PARTITION with commas between them"))

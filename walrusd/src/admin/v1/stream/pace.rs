@@ -1,7 +1,9 @@
 //! When a watcher is told what. Pure: times go in, what is due comes out.
 //!
-//! Deltas keep their distance from each other and wait for a change; vitals come at times that all
-//! watchers of the same distance share, so that they are put together once for all.
+//! Deltas wait for a change and come once in `every_ms` in the long run; after a rest a few may
+//! follow each other, for what happens comes in steps: a node is fenced, then its segments are
+//! sealed. Vitals come at times that all watchers of the same distance share, so that they are put
+//! together once for all.
 
 use walrus_types::UptimeMs;
 
@@ -9,6 +11,11 @@ use super::asked::Asked;
 
 /// A watcher that is told nothing for so long hears that the node is there.
 pub(super) const HEARTBEAT_MS: u64 = 10_000;
+
+/// Deltas that may follow each other after a rest.
+const DELTAS_AT_ONCE: u64 = 3;
+/// They keep this part of the distance even then.
+const CLOSEST: u64 = 10;
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +36,8 @@ pub(super) struct Pace {
     every_ms: u64,
     /// No delta before.
     delta_from: UptimeMs,
+    /// When the deltas that were told would have been told, each at its distance from the last.
+    told_until: UptimeMs,
     /// When vitals are due, if they are wanted.
     vitals_at: Option<UptimeMs>,
     /// Whether a delta has the vitals in it.
@@ -42,6 +51,7 @@ impl Pace {
         Self {
             every_ms: asked.every_ms,
             delta_from: now,
+            told_until: now,
             vitals_at: asked.vitals.then_some(now),
             has_vitals: asked.snapshots,
             heartbeat_at: UptimeMs(now.0 + HEARTBEAT_MS),
@@ -70,7 +80,10 @@ impl Pace {
     pub(super) fn told(&mut self, what: Due, now: UptimeMs) {
         match what {
             Due::Delta => {
-                self.delta_from = UptimeMs(now.0 + self.every_ms);
+                self.told_until = UptimeMs(self.told_until.max(now).0 + self.every_ms);
+                let ahead = (DELTAS_AT_ONCE - 1) * self.every_ms;
+                let closest = now.0 + self.every_ms / CLOSEST;
+                self.delta_from = UptimeMs(closest.max(self.told_until.0.saturating_sub(ahead)));
                 if self.has_vitals {
                     self.vitals_told(now);
                 }
@@ -98,16 +111,36 @@ mod tests {
         Pace::new(&Asked::read(&uri, &axum::http::HeaderMap::new()).unwrap(), now)
     }
 
+    /// When deltas are told of something that changes all the time.
+    fn told(pace: &mut Pace, from: u64, until: u64) -> Vec<u64> {
+        let mut times = Vec::new();
+        for at in from..until {
+            if pace.due(UptimeMs(at), true) == Due::Delta {
+                pace.told(Due::Delta, UptimeMs(at));
+                times.push(at - from);
+            }
+        }
+        times
+    }
+
     #[test]
-    fn the_first_is_told_at_once_and_the_next_after_its_time() {
+    fn after_a_rest_a_few_follow_each_other_and_then_they_keep_their_distance() {
         let mut pace = pace("kinds=snapshot,event", AT);
-        assert_eq!(pace.due(AT, true), Due::Delta);
+        assert_eq!(told(&mut pace, AT.0, AT.0 + 4_000), [0, 100, 200, 1_000, 2_000, 3_000]);
+        // In a rest of two distances one more is earned.
+        assert_eq!(told(&mut pace, AT.0 + 5_000, AT.0 + 7_500), [0, 100, 1_000, 2_000]);
+        assert_eq!(told(&mut pace, AT.0 + 60_000, AT.0 + 61_500), [0, 100, 200, 1_000]);
+    }
+
+    #[test]
+    fn without_a_change_only_the_heartbeat_is_told() {
+        let mut pace = pace("kinds=snapshot,event", AT);
         pace.told(Due::Delta, AT);
         for (later, changed, expected) in [
-            (1, true, Due::Nothing(999)),
+            (1, true, Due::Nothing(99)),
             (1, false, Due::Nothing(9_999)),
-            (999, true, Due::Nothing(1)),
-            (1_000, true, Due::Delta),
+            (99, true, Due::Nothing(1)),
+            (100, true, Due::Delta),
             (5_000, false, Due::Nothing(5_000)),
             (10_000, false, Due::Heartbeat),
         ] {
