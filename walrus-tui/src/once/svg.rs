@@ -15,8 +15,16 @@ const MARGIN: usize = 10;
 const GROUND: &str = "#11151c";
 const INK: &str = "#d3d9e1";
 const DIM: &str = "#7d848e";
-/// The side of a frame.
-const POST: &str = "│";
+/// Signs of frames, and which arms each has: to the left, right, up and down. They are drawn as
+/// lines: letters of another height or width than here would leave gaps between them.
+const FRAME: [(&str, [bool; 4]); 6] = [
+    ("─", [true, true, false, false]),
+    ("│", [false, false, true, true]),
+    ("┌", [false, true, false, true]),
+    ("┐", [true, false, false, true]),
+    ("└", [false, true, true, false]),
+    ("┘", [true, false, true, false]),
+];
 
 /// What a run of cells looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,36 +60,64 @@ fn line(buffer: &Buffer, row: u16, out: &mut String) {
         let Some(first) = buffer.cell((column, row)) else { return };
         let look = look(first);
         let (begin, mut text) = (column, String::new());
+        let mut frames = Frames { y, ink: &look.ink, across: None };
         while let Some(cell) = buffer.cell((column, row)).filter(|cell| self::look(cell) == look) {
-            if cell.symbol() == POST {
-                post(out, (MARGIN + usize::from(column) * CELL.0, y), &look);
-                text.push(' ');
-            } else {
-                text.push_str(cell.symbol());
-            }
+            let sign = cell.symbol();
+            let is_frame = frames.take(MARGIN + usize::from(column) * CELL.0, sign, out);
+            text.push_str(if is_frame { " " } else { sign });
             column += 1;
         }
+        frames.end(out);
         let (x, cells) = (MARGIN + usize::from(begin) * CELL.0, usize::from(column - begin));
         run(out, (x, y, cells * CELL.0), &look, &text);
     }
 }
 
-/// The side of a frame: lines of text lie further apart than its sign is high.
-fn post(out: &mut String, (x, y): (usize, usize), look: &Look) {
-    let (x, high, ink) = (x + CELL.0 / 2, CELL.1, &look.ink);
-    writeln!(out, "<rect x=\"{x}\" y=\"{y}\" width=\"1\" height=\"{high}\" fill=\"{ink}\"/>")
+/// The lines of a run of one look.
+struct Frames<'a> {
+    y: usize,
+    ink: &'a str,
+    /// The level line that goes on: from where, and to where so far.
+    across: Option<(usize, usize)>,
+}
+
+impl Frames<'_> {
+    /// Takes the sign of the cell at `x`; whether it is one of a frame.
+    fn take(&mut self, x: usize, sign: &str, out: &mut String) -> bool {
+        let arms = FRAME.iter().find(|(known, _)| *known == sign).map(|(_, arms)| *arms);
+        let [left, right, up, down] = arms.unwrap_or_default();
+        if !left {
+            self.end(out);
+        }
+        let middle = x + CELL.0 / 2;
+        if left || right {
+            let from = self.across.map_or(if left { x } else { middle }, |(from, _)| from);
+            self.across = Some((from, if right { x + CELL.0 } else { middle + 1 }));
+        }
+        if up || down {
+            let half = CELL.1 / 2;
+            let (from, to) = (if up { 0 } else { half }, if down { CELL.1 } else { half });
+            bar(out, (middle, self.y + from, 1, to - from), self.ink);
+        }
+        arms.is_some()
+    }
+
+    /// Draws the line that goes on no further.
+    fn end(&mut self, out: &mut String) {
+        if let Some((from, to)) = self.across.take() {
+            bar(out, (from, self.y + CELL.1 / 2, to - from, 1), self.ink);
+        }
+    }
+}
+
+fn bar(out: &mut String, (x, y, wide, high): (usize, usize, usize, usize), ink: &str) {
+    writeln!(out, "<rect x=\"{x}\" y=\"{y}\" width=\"{wide}\" height=\"{high}\" fill=\"{ink}\"/>")
         .expect("a String takes all");
 }
 
 fn run(out: &mut String, (x, y, wide): (usize, usize, usize), look: &Look, text: &str) {
-    // Writing to a string does not fail.
     if let Some(ground) = &look.ground {
-        let high = CELL.1;
-        writeln!(
-            out,
-            "<rect x=\"{x}\" y=\"{y}\" width=\"{wide}\" height=\"{high}\" fill=\"{ground}\"/>"
-        )
-        .expect("a String takes all");
+        bar(out, (x, y, wide, CELL.1), ground);
     }
     if text.trim().is_empty() {
         return;
@@ -150,6 +186,26 @@ mod tests {
         assert!(svg.contains(">a&lt;&amp;b</text>"), "{svg}");
         assert!(svg.contains("fill=\"#0102ff\"") && svg.contains(">cd</text>"), "{svg}");
         assert_eq!(svg.matches("<text").count(), 2, "blanks are none: {svg}");
+    }
+
+    #[test]
+    fn a_frame_is_drawn_as_lines_that_meet() {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 5, 2));
+        buffer.set_string(0, 0, "┌─a─┐", Style::new());
+        buffer.set_string(0, 1, "│ b │", Style::new());
+        let svg = svg(&buffer);
+        let bar = |x, y, wide, high| {
+            let bar = format!("<rect x=\"{x}\" y=\"{y}\" width=\"{wide}\" height=\"{high}\"");
+            assert_eq!(svg.matches(&bar).count(), 1, "{bar}\n{svg}");
+        };
+        // From the middle of each corner to the letter, and down from there.
+        bar(14, 19, 14, 1);
+        bar(37, 19, 14, 1);
+        bar(14, 19, 1, 10);
+        bar(50, 19, 1, 10);
+        bar(14, 29, 1, 19);
+        bar(50, 29, 1, 19);
+        assert!(svg.contains(">  a  </text>") && svg.contains(">  b  </text>"), "{svg}");
     }
 
     #[test]

@@ -18,9 +18,7 @@ pub(super) fn boxed(
     let (width, height) = (width.min(canvas.width()), height.min(canvas.height()));
     let (x, y) = ((canvas.width() - width) / 2, (canvas.height() - height) / 2);
     let mut popup = canvas.part(x, y, width, height);
-    for row in 0..height {
-        popup.put(0, row, &" ".repeat(width), popup.theme.text());
-    }
+    popup.wipe();
     inside(&mut popup.framed(title));
 }
 

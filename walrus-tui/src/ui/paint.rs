@@ -72,6 +72,16 @@ impl<'a> Canvas<'a> {
         self.hits.borrow().clone()
     }
 
+    /// Takes away what is there, its colours and weights too: what is written later adds to those.
+    pub fn wipe(&mut self) {
+        for row in self.area.rows() {
+            for cell in row.columns() {
+                self.buffer[cell.as_position()].reset();
+            }
+        }
+        self.buffer.set_style(self.area, self.theme.text());
+    }
+
     /// Writes a text, cut where the room ends; answers the column after it.
     pub fn put(&mut self, x: usize, y: usize, text: &str, style: Style) -> usize {
         if y >= self.height() || x >= self.width() {
@@ -130,4 +140,33 @@ impl<'a> Canvas<'a> {
 /// A length of a screen is far below that.
 fn cells(length: usize) -> u16 {
     u16::try_from(length).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::style::Modifier;
+
+    use super::*;
+    use crate::ui::theme::Colors;
+
+    #[test]
+    fn what_is_wiped_leaves_nothing_to_what_is_written_there() {
+        let theme = Theme { colors: Colors::True, ascii: false };
+        let area = Rect::new(0, 0, 6, 3);
+        let mut buffer = Buffer::empty(area);
+        let mut canvas = Canvas::new(&mut buffer, area, theme);
+        let loud = theme.strong().add_modifier(Modifier::REVERSED);
+        for y in 0..3 {
+            canvas.put(0, y, "xxxxxx", loud);
+        }
+        let mut part = canvas.part(1, 1, 3, 2);
+        part.wipe();
+        part.put(0, 0, "a", theme.dim());
+        for (at, cell) in buffer.content.iter().enumerate() {
+            let is_wiped = at / 6 > 0 && (1..4).contains(&(at % 6));
+            let is_loud = cell.modifier.contains(Modifier::BOLD | Modifier::REVERSED);
+            assert_eq!(is_loud, !is_wiped, "{at}");
+        }
+        assert_eq!(buffer[(1, 1)].symbol(), "a");
+    }
 }
