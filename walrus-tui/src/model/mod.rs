@@ -9,6 +9,7 @@ pub mod heard;
 pub mod loads;
 pub mod rates;
 pub mod series;
+pub mod terms;
 pub mod verdict;
 
 use std::{collections::VecDeque, sync::Arc};
@@ -26,6 +27,7 @@ use crate::source::{Also, Told};
 
 use self::{
     change::Change, disks::Disks, heard::Heard, loads::Loads, rates::Rates, series::Series,
+    terms::Terms,
 };
 
 /// Changes that are kept; the oldest go.
@@ -120,6 +122,8 @@ pub struct Model {
     pub changes: VecDeque<Change>,
     /// How many changes went because there was no room.
     pub changes_dropped: u64,
+    /// Who led the metadata group.
+    pub terms: Terms,
     /// Whether the node that is asked tells what changed; else it is read off snapshots.
     pub tells_events: bool,
     /// The chain that is looked at.
@@ -143,6 +147,7 @@ impl Default for Model {
             bytes_out: Series::new(SERIES_MAX),
             changes: VecDeque::new(),
             changes_dropped: 0,
+            terms: Terms::default(),
             tells_events: false,
             chain: None,
             groups: None,
@@ -185,11 +190,13 @@ impl Model {
                 self.loads = Loads::default();
                 self.heard = Heard::default();
                 self.disks = Disks::default();
+                self.terms = Terms::default();
                 (self.chain, self.groups, self.group) = (None, None, None);
                 self.changes.push_back(change::other_cluster(&snapshot));
             }
             self.drop_oldest();
         }
+        self.terms.snapshot(&snapshot);
         self.heard.exchange(&mut snapshot, now);
         self.rates.take(&snapshot);
         self.loads.take(&snapshot);
@@ -204,7 +211,10 @@ impl Model {
     /// A node told what changed, or that it does not.
     pub fn events(&mut self, events: Option<Vec<Event>>) {
         self.tells_events = events.is_some();
-        self.changes.extend(events.into_iter().flatten().map(Change::from));
+        for event in events.into_iter().flatten() {
+            self.terms.event(&event);
+            self.changes.push_back(Change::from(event));
+        }
         self.drop_oldest();
     }
 

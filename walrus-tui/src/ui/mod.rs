@@ -13,5 +13,6 @@ pub mod screens;
 pub mod scrubber;
 pub mod spark;
 pub mod table;
+mod terms;
 pub mod text;
 pub mod theme;

@@ -1,4 +1,4 @@
-//! The metadata group: what each node makes of it, and who led it while this console looked.
+//! The metadata group: what each node makes of it, who led it on a line of time, and what changed.
 
 use walrus_admin::snapshot::Snapshot;
 
@@ -9,7 +9,7 @@ use crate::{
     ui::{
         paint::Canvas,
         table::{self, Cell, Column, numbers, words},
-        text,
+        terms, text,
     },
 };
 
@@ -30,14 +30,22 @@ const COLUMNS: &[Column] = &[
     numbers("AGE", 6, 0),
 ];
 
+/// Rows that are left to what changed, at least.
+const CHANGES_LEAST: usize = 4;
+
 pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     let Some(snapshot) = app.model.seen() else { return nothing_yet(app, canvas) };
     let (width, height) = (canvas.width(), canvas.height());
     group(snapshot, &mut canvas.part(0, 0, width, 5));
     let rows = (snapshot.nodes.len() + 3).min(height.saturating_sub(9).max(4));
     nodes(app, snapshot, &mut canvas.part(0, 5, width, rows));
-    let mut below = canvas.part(0, 5 + rows, width, height.saturating_sub(5 + rows));
-    let mut inside = below.framed("Who led it, since this console began");
+    let mut above = 5 + rows;
+    if height >= above + terms::ROWS + CHANGES_LEAST {
+        terms::draw(&mut canvas.part(0, above, width, terms::ROWS), &app.model.terms, snapshot);
+        above += terms::ROWS;
+    }
+    let mut below = canvas.part(0, above, width, height.saturating_sub(above));
+    let mut inside = below.framed("What changed in the cluster");
     changes_where(app, &mut inside, |change| change.subject == Subject::Cluster);
 }
 
