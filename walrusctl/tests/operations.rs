@@ -79,6 +79,21 @@ fn an_operation_goes_on_when_its_controller_is_killed() -> Result<()> {
     Ok(())
 }
 
+/// The node that is asked ends itself when it is removed; somebody else tells how that ended.
+#[test]
+fn a_removal_is_followed_to_its_end_through_the_node_that_goes() -> Result<()> {
+    let (_folder, mut cluster) = started(4)?;
+    let gone = done(&cluster, 1, &["node", "remove", "1", "--confirm=1", "--wait"])?;
+    assert_eq!(gone["state"], "done", "{gone}");
+    let status = cluster.node_mut(1).ended()?;
+    let log = cluster.node(1).log();
+    ensure!(!status.success() && log.contains("n1 was removed from the cluster"), "{log}");
+    ensure!(!log.contains("it begins another"), "{log}");
+    let nodes = done(&cluster, 2, &["node", "list"])?;
+    assert_eq!(nodes["items"].as_array().map(Vec::len), Some(2), "{nodes}");
+    Ok(())
+}
+
 #[test]
 fn a_plan_that_was_looked_at_is_carried_out_once_and_only_as_it_was() -> Result<()> {
     let (_folder, cluster) = started(3)?;

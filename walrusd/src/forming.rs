@@ -126,6 +126,9 @@ pub enum FormError {
     },
 }
 
+/// What may be done with a node that was removed.
+pub const REMOVED_NEXT: &str = "a removed node comes back as a new one, with an empty --data-dir";
+
 fn next_step(why: &HelloRefusal) -> String {
     match why {
         HelloRefusal::OtherProtocol { .. } => "run one version of walrusd on all nodes".into(),
@@ -137,9 +140,7 @@ fn next_step(why: &HelloRefusal) -> String {
             "start {node} with the folder that is storage {known}; if that is lost, remove {node} \
              from the cluster first; if this is another node, give it a --node-id of its own"
         ),
-        HelloRefusal::Removed { .. } => {
-            "a removed node comes back as a new one, with an empty --data-dir".into()
-        }
+        HelloRefusal::Removed { .. } => REMOVED_NEXT.into(),
         HelloRefusal::Malformed(_) => "run one version of walrusd on all nodes".into(),
     }
 }

@@ -5,7 +5,7 @@ use walrus_metadata::{Command, Register, RegisterRefusal, Reply};
 use walrus_raft::{MetadataNode, ProposeError};
 
 use crate::{
-    forming::{FormError, Patience, sent_away},
+    forming::{FormError, Patience, REMOVED_NEXT, sent_away},
     peer::Links,
 };
 
@@ -46,9 +46,7 @@ fn next_step(refusal: &RegisterRefusal) -> String {
              remove the node and start it with an empty --data-dir"
                 .into()
         }
-        RegisterRefusal::Removed | RegisterRefusal::StorageSpent { .. } => {
-            "a removed node comes back as a new one, with an empty --data-dir".into()
-        }
+        RegisterRefusal::Removed | RegisterRefusal::StorageSpent { .. } => REMOVED_NEXT.into(),
         RegisterRefusal::TooManyNodes { .. } => "remove a node that is not used any more".into(),
         RegisterRefusal::TooLong { .. } => "give a shorter host name or rack".into(),
         RegisterRefusal::TooManyStorages { .. } => "give it a --node-id that was never used".into(),

@@ -31,6 +31,7 @@ use crate::{
     doors::{ClientDoor, Doors},
     events,
     facts::BrokerFacts,
+    forming::REMOVED_NEXT,
     groups::Groups,
     lag,
     lease::Lease,
@@ -325,8 +326,19 @@ impl Running {
         {
             error!(%why, "the task that proposes rolls failed");
         }
+        let me = &broker.identity;
+        let gone = format!(
+            "{} was removed from the cluster\n  next: {REMOVED_NEXT}, or is switched off for good",
+            me.node
+        );
+        let is_removed = broker.metadata().disk_is_removed(me.storage);
         match ending {
             Ending::Failed(why) => Err(anyhow::anyhow!("{why}")),
+            // Another life would only be sent away, and not before it found somebody to do so.
+            Ending::Fenced if is_removed => {
+                close(broker, data_dir).await?;
+                Err(anyhow::anyhow!("{gone}"))
+            }
             Ending::Asked => close(broker, data_dir).await.map(|()| Ended::Asked),
             Ending::Fenced => close(broker, data_dir).await.map(|()| Ended::Fenced),
         }

@@ -34,6 +34,8 @@ use crate::{
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// A node that is asked how it stands answers from memory.
 const CHECK_MAX: Duration = Duration::from_secs(2);
+/// Endpoints that are learned from the cluster, at most.
+const LEARNED_MAX: usize = 32;
 /// The largest answer that is read.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -208,6 +210,30 @@ impl Client {
         for met in join_all(asking).await.into_iter().flatten() {
             self.met.lock().unwrap_or_else(PoisonError::into_inner).insert(met.0, met.1);
         }
+    }
+
+    /// The same, and behind the endpoints those that the nodes of the cluster registered, as far as
+    /// they answer there: whoever follows something to its end may outlive who was asked first.
+    pub async fn with_registered(&self) -> Self {
+        let Ok(status) = self.get::<ClusterStatus>("/v1/cluster").await else {
+            return self.clone();
+        };
+        let others = status.members().filter_map(|node| {
+            let at: Endpoint = node.addresses.admin.parse().ok()?;
+            (at.is_reachable() && !self.endpoints.contains(&at)).then_some((node.node, at))
+        });
+        // What is registered may lead to somebody else from here.
+        let asking = others.take(LEARNED_MAX).map(|(node, at)| {
+            let cluster = status.cluster.clone();
+            async move {
+                let told = ask::<SelfStatus>(&at, Method::GET, "/v1/self", None, CHECK_MAX).await;
+                let who = told.ok()?.identity?;
+                (who.node == node && who.cluster == cluster).then_some(at)
+            }
+        });
+        let learned = join_all(asking).await;
+        let endpoints = self.endpoints.iter().cloned().chain(learned.into_iter().flatten());
+        Self { endpoints: endpoints.collect(), ..self.clone() }
     }
 
     /// How the cluster stands: what one node knows, and what every node says of itself.

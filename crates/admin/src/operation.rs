@@ -73,6 +73,14 @@ pub struct Operation {
     pub blockers: Vec<ApiError>,
 }
 
+impl Operation {
+    /// What is done and to what, in words.
+    #[must_use]
+    pub fn what(&self) -> String {
+        format!("{} {}", self.verb.replace('_', " "), self.subject)
+    }
+}
+
 impl Kind for Operation {
     const KIND: &'static str = "Operation";
 }

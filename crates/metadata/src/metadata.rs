@@ -95,6 +95,12 @@ impl Metadata {
         nodes.find(|(_, node)| node.storage == storage).map(|(id, _)| *id)
     }
 
+    /// Whether the node with that disk was removed. One that has not registered yet was not.
+    pub fn disk_is_removed(&self, storage: StorageId) -> bool {
+        let node = self.node_of(storage).and_then(|node| self.node(node));
+        self.spent(storage).is_some() || node.is_some_and(|n| n.state == NodeState::Removed)
+    }
+
     /// A topic by its id.
     pub fn topic(&self, id: TopicId) -> Option<&Arc<Topic>> {
         self.topics.get(&id)

@@ -184,14 +184,14 @@ pub(super) async fn wait(
     id: OperationId,
     until: Until,
 ) -> Result<Operation, Failure> {
+    // A node that is removed goes when it is done, and may be the one that was asked.
+    let client = client.with_registered().await;
     let mut progress = None;
     let ends = |told: &Operation| {
         if told.state != OperationState::Running {
             return Some(told.clone());
         }
-        let line = progress.get_or_insert_with(|| {
-            Progress::new(console, format!("{} {}", told.verb, told.subject), told.total)
-        });
+        let line = progress.get_or_insert_with(|| Progress::new(console, told.what(), told.total));
         line.at(told.done, &what_now(told));
         None
     };
@@ -248,8 +248,8 @@ pub(super) async fn op(verb: cli::Op, client: &Client, console: &Console) -> Res
         cli::Op::Cancel { id, yes } => {
             let told: Operation = client.get(&format!("/v1/operations/{id}")).await?;
             console.note(format_args!(
-                "operation {id} ({} {}) is taken back: what it did stays",
-                told.verb, told.subject
+                "operation {id} ({}) is taken back: what it did stays",
+                told.what()
             ));
             agreed(console, yes, "Go on?")?;
             let request = CancelRequest { actor: actor() };
@@ -262,7 +262,7 @@ pub(super) async fn op(verb: cli::Op, client: &Client, console: &Console) -> Res
 
 /// One line for an operation that has ended.
 pub(super) fn ended(told: &Operation) -> String {
-    format!("{} {} is {}{}\n", told.verb, told.subject, told.state.name(), took(told))
+    format!("{} is {}{}\n", told.what(), told.state.name(), took(told))
 }
 
 fn took(told: &Operation) -> String {
@@ -310,15 +310,14 @@ fn text(told: &Operation) -> String {
     let reason = if told.reason.is_empty() { "none given" } else { &told.reason };
     format!(
         "operation  {} of plan {}\n\
-         what       {} {}\n\
-         state      {}{}, {} of {} segments\n\
+         what       {}\n\
+         state      {}{}, {} of {}\n\
          by         {}\n\
          reason     {reason}\n\
          now        {}\n",
         told.id,
         told.plan,
-        told.verb,
-        told.subject,
+        told.what(),
         told.state.name(),
         took(told),
         told.done,

@@ -16,7 +16,7 @@ pub fn chore(
     metadata: &Metadata,
     hears: impl Fn(NodeId) -> bool,
 ) -> Option<Chore> {
-    let is_gone = |member: &&Member| is_removed(metadata, member);
+    let is_gone = |member: &&Member| metadata.disk_is_removed(StorageId::from(member.id));
     let is_fit = |member: &&Member| {
         let node = metadata.node(member.peer.node);
         node.is_some_and(|node| {
@@ -38,14 +38,6 @@ pub fn chore(
     }
     let learner = members.iter().filter(|member| !member.votes).find(is_fit);
     learner.map(|learner| Chore::Promote(learner.id))
-}
-
-/// Whether a member's node was removed from the cluster with the disk that the member is. One that
-/// has not registered yet is none of these.
-fn is_removed(metadata: &Metadata, member: &Member) -> bool {
-    let storage = StorageId::from(member.id);
-    let removed = metadata.node_of(storage).and_then(|node| metadata.node(node));
-    metadata.spent(storage).is_some() || removed.is_some_and(|n| n.state == NodeState::Removed)
 }
 
 #[cfg(test)]

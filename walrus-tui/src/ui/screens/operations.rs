@@ -55,7 +55,7 @@ pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
         lower.framed("");
         return;
     };
-    let mut inside = lower.framed(&format!("{} {}", one.verb, one.subject));
+    let mut inside = lower.framed(&one.what());
     for (row, (what, told)) in lines(one).into_iter().enumerate() {
         inside.put(1, row, what, theme.dim());
         inside.put(12, row, &told, theme.text());
