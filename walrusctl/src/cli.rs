@@ -1,7 +1,9 @@
 //! The command line: nouns, verbs, flags. Doc comments are the help text.
 
+mod client;
 mod cluster;
 mod event;
+mod gc;
 mod node;
 mod order;
 mod segment;
@@ -13,8 +15,10 @@ use walrus_admin::Endpoint;
 use walrus_types::{NodeId, OperationId};
 
 pub use self::{
+    client::Client,
     cluster::Cluster,
     event::{Event, EventFilter, EventWatch, Events},
+    gc::Gc,
     node::{Change, Node},
     order::{Consent, Follow, Order},
     segment::{Place, Rollover, Segment},
@@ -39,6 +43,10 @@ Examples:
       What is under way, how far it is and what it waits for
   walrusctl group list
       How far each consumer group is behind, and which is about to lose records to retention
+  walrusctl client list
+      Who is connected to which node, with which library, and what they do
+  walrusctl gc status
+      What was unlinked, what retention takes next, and who holds what is pruned
   walrusctl event watch
       What changes from now on: nodes, leases, topics, settings; goes on at another node
   walrusctl segment chain orders/0 -o json
@@ -137,6 +145,18 @@ Examples:
         /// What of them.
         #[command(subcommand)]
         verb: Group,
+    },
+    /// Who is connected
+    Client {
+        /// What of them.
+        #[command(subcommand)]
+        verb: Client,
+    },
+    /// What is unlinked, and what stands in its way
+    Gc {
+        /// What of it.
+        #[command(subcommand)]
+        verb: Gc,
     },
     /// What changed in the cluster
     Event {

@@ -20,7 +20,7 @@ pub struct AskedInVain {
 impl AskedInVain {
     /// Logs a request for a key that is not served, once for each client software and key.
     pub fn note(&self, client: &Client, key: i16, version: i16) {
-        let software = client.software.clone().unwrap_or_else(|| client.peer.ip().to_string());
+        let software = client.connection.software().unwrap_or_else(|| client.peer.ip().to_string());
         let mut told = self.told.lock();
         if told.len() < REMEMBERED_MAX && told.insert((software.clone(), key, version)) {
             warn!(

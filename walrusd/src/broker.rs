@@ -26,11 +26,12 @@ use crate::{
     cluster_view,
     config::{ANSWERS_BYTES_MAX, Config},
     controller::{ControllerState, cluster::TopicTerms, nodes},
-    events,
+    events, gc,
     groups::{self, Groups},
     lag::Lags,
     lease::Lease,
     metrics::Metrics,
+    net::clients::Clients,
     operations::Operations,
     partition::{
         Partition,
@@ -126,6 +127,10 @@ pub struct Broker {
     pub lags: Lags,
     /// What other nodes said of themselves.
     pub vitals: vitals::Board,
+    /// What retention found, for whoever asks.
+    pub gc: gc::Account,
+    /// Who is connected.
+    pub clients: Clients,
     /// What operators have the cluster do.
     pub operations: Operations,
     /// What changed in the cluster.
@@ -214,6 +219,8 @@ impl Broker {
             groups: Groups::default(),
             lags: Lags::default(),
             vitals: vitals::Board::default(),
+            gc: gc::Account::default(),
+            clients: Clients::default(),
             operations: Operations::default(),
             events: events::Log::default(),
             queues: Queues::default(),

@@ -26,6 +26,7 @@ pub mod doors;
 pub mod events;
 pub mod facts;
 pub mod forming;
+pub mod gc;
 pub mod groups;
 pub mod lag;
 pub mod lease;

@@ -10,15 +10,21 @@ use bytes::Bytes;
 use futures::{FutureExt as _, future::join_all};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use walrus_admin::snapshot::{
-    BUSIEST_MAX, Busy, DiskVitals, LeaseView, RaftView, StoreVitals, Vitals, WalVitals,
+use walrus_admin::{
+    connection::{CLIENTS_PAGE_MAX, Client},
+    snapshot::{
+        BUSIEST_MAX, Busy, DiskVitals, LeaseView, RaftView, StoreVitals, Vitals, WalVitals,
+    },
 };
-use walrus_storage::{store::StoreStats, wal::WalStats};
+use walrus_storage::{
+    store::{PrunedHeld, StoreStats},
+    wal::WalStats,
+};
 use walrus_types::{Epoch, NodeId, Offset, TimestampMs, TopicPartition, UptimeMs};
 
 use crate::{
     broker::Broker,
-    facts,
+    facts, gc,
     process::ProcessFacts,
     text::elsewhere::{self, Answer, Errand},
 };
@@ -40,6 +46,22 @@ enum Question {
     Vitals,
     /// How far a partition's open segment is that it leads: the answer is an [`Option`] of [`Open`].
     Open(TopicPartition),
+    /// Who is connected to it: the answer is a [`ClientPage`].
+    Clients {
+        /// Connections of greater numbers.
+        after: Option<u64>,
+        /// So many at most.
+        limit: usize,
+    },
+}
+
+/// Some of the connections of one node, the oldest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ClientPage {
+    /// They.
+    pub items: Vec<Client>,
+    /// Whether there are younger ones.
+    pub more: bool,
 }
 
 /// How far an open segment is, as its leader knows.
@@ -140,6 +162,28 @@ fn open_here(broker: &Broker, id: TopicPartition) -> Option<Open> {
     Some(Open { epoch, end: led.commit_seen(), bytes, max_timestamp })
 }
 
+/// Who is connected to a node.
+///
+/// # Errors
+/// Why it did not tell.
+pub async fn clients_of(
+    broker: &Broker,
+    node: NodeId,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<ClientPage, String> {
+    if node == broker.identity.node {
+        return Ok(clients_here(broker, after, limit));
+    }
+    ask(broker, node, Question::Clients { after, limit }, ANSWER_MAX).await
+}
+
+fn clients_here(broker: &Broker, after: Option<u64>, limit: usize) -> ClientPage {
+    let (page, more) = broker.clients.page(after, limit.min(CLIENTS_PAGE_MAX));
+    let (node, now) = (broker.identity.node, broker.clock.uptime());
+    ClientPage { items: page.iter().map(|one| one.look(node, now)).collect(), more }
+}
+
 async fn ask<T: DeserializeOwned>(
     broker: &Broker,
     node: NodeId,
@@ -149,6 +193,9 @@ async fn ask<T: DeserializeOwned>(
     let question = serde_json::to_vec(&question).expect("plain data");
     let asked = elsewhere::ask(broker, node, &Errand::Vitals, &question, patience).boxed().await;
     match asked.map_err(|why| why.to_string())? {
+        (Answer::Done, said) if said.is_empty() => {
+            Err("it does not know the question: its program is older".to_owned())
+        }
         (Answer::Done, said) => serde_json::from_slice(&said).map_err(|why| why.to_string()),
         (other, _) => Err(format!("it answered to something else: {other:?}")),
     }
@@ -165,6 +212,7 @@ pub fn of_self(broker: &Broker) -> Vitals {
     let leader = group.leader().and_then(|leader| {
         group.members().into_iter().find(|member| member.id == leader).map(|one| one.peer.node)
     });
+    let holders = |held: &PrunedHeld| held.holders.len() + held.unnamed;
     let ProcessFacts { resident_bytes, cpu_seconds, .. } = ProcessFacts::read();
     let disk = |space: facts::Space| DiskVitals {
         total_bytes: space.total_bytes,
@@ -191,9 +239,10 @@ pub fn of_self(broker: &Broker) -> Vitals {
         store: StoreVitals {
             open_files: count(stats.open_files),
             disk_full: stats.disk_full,
-            pruned_held: count(stats.pruned_held.len()),
-            pruned_holders: count(stats.pruned_held.iter().map(|(_, holders)| holders).sum()),
+            pruned_held: count(stats.gone.held.len()),
+            pruned_holders: count(stats.gone.held.iter().map(holders).sum()),
         },
+        gc: Some(gc::vitals(broker, &stats.gone, &metadata)),
         disk: facts::space(broker).map(disk),
         resident_bytes,
         cpu_ms: cpu_seconds.map(milliseconds),
@@ -271,6 +320,9 @@ pub async fn answer(broker: &Arc<Broker>, question: &[u8]) -> Bytes {
             let look = tokio::task::spawn_blocking(move || of_self(&broker)).await;
             look.ok().and_then(|vitals| serde_json::to_vec(&vitals).ok())
         }
+        Ok(Question::Clients { after, limit }) => {
+            serde_json::to_vec(&clients_here(broker, after, limit)).ok()
+        }
         Ok(Question::Open(id)) => serde_json::to_vec(&open_here(broker, id)).ok(),
         Err(_of_a_later_version) => None,
     };
@@ -319,6 +371,7 @@ mod tests {
             traffic: Traffic::default(),
             wal: WalVitals::default(),
             store: StoreVitals::default(),
+            gc: None,
             disk: None,
             resident_bytes: None,
             cpu_ms: None,

@@ -59,7 +59,7 @@ pub struct Group {
     pub risk: Option<Risk>,
 }
 
-/// A node whose groups are missing in a list.
+/// A node whose part is missing in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Missing {

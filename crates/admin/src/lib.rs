@@ -10,6 +10,7 @@
 #[cfg(feature = "client")]
 pub mod client;
 pub mod cluster;
+pub mod connection;
 #[cfg(feature = "context")]
 pub mod context;
 mod document;
@@ -17,6 +18,7 @@ mod endpoint;
 mod error;
 mod escape;
 pub mod event;
+pub mod gc;
 pub mod group;
 pub mod health;
 pub mod node;

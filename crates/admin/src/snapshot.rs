@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use walrus_types::{Epoch, NodeId, Offset, PartitionIndex, TimestampMs};
 
-use crate::{cluster::Group, document::Kind, node::Node, operation::Operation};
+use crate::{cluster::Group, document::Kind, gc::GcVitals, node::Node, operation::Operation};
 
 /// Operations that ended that a snapshot tells.
 pub const OPERATIONS_MAX: usize = 32;
@@ -176,6 +176,9 @@ pub struct Vitals {
     /// Its segment files.
     #[serde(default)]
     pub store: StoreVitals,
+    /// Its files that go; missing from a node that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gc: Option<GcVitals>,
     /// The disk that holds its data; missing where the system does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskVitals>,

@@ -101,6 +101,40 @@ pub struct Decision {
     pub drop: Vec<(Epoch, Why)>,
     /// The open segment should go too: roll it, and judge again.
     pub roll_first: Option<Why>,
+    /// The first segment that stays, and what it still lacks to go; the open one where no sealed
+    /// one stays.
+    pub next: Option<Next>,
+}
+
+/// A segment that stays for now. Of what it lacks, the first that comes takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Its size.
+    pub bytes: u64,
+    /// When it is too old, where time takes it.
+    pub too_old_from: Option<TimestampMs>,
+    /// How many more bytes have to come after it, where size takes it.
+    pub lacking_bytes: Option<u64>,
+    /// How many more segments have to be sealed, where their number takes it.
+    pub lacking_seals: Option<usize>,
+}
+
+impl Next {
+    fn of(segment: &Segment, rest: Rest, keep: &Keep) -> Option<Self> {
+        let next = Self {
+            epoch: segment.epoch,
+            bytes: segment.bytes,
+            too_old_from: too_old_from(segment, keep),
+            lacking_bytes: lacking_bytes(rest.bytes, keep),
+            lacking_seals: lacking_seals(rest.sealed, keep),
+        };
+        let lacks_nothing_known = next.too_old_from.is_none()
+            && next.lacking_bytes.is_none()
+            && next.lacking_seals.is_none();
+        (!lacks_nothing_known).then_some(next)
+    }
 }
 
 /// Judges a chain: its sealed segments, oldest first, and the open one if there is one.
@@ -120,7 +154,7 @@ pub fn judge(
         let follows = old.epoch < new.epoch && old.end == new.base;
         assert!(follows, "the chain breaks between epochs {} and {}", old.epoch, new.epoch);
     }
-    let mut decision = Decision { log_start, drop: Vec::new(), roll_first: None };
+    let mut decision = Decision { log_start, drop: Vec::new(), roll_first: None, next: None };
     let mut bytes: u64 = chain().map(|segment| segment.bytes).sum();
     for (at, segment) in sealed.iter().enumerate() {
         let rest = Rest { sealed: sealed.len() - at, bytes: bytes - segment.bytes };
@@ -128,6 +162,7 @@ pub fn judge(
             .or_else(|| too_many(rest, keep))
             .or_else(|| too_old_or_large(segment, rest, keep, now))
         else {
+            decision.next = Next::of(segment, rest, keep);
             return decision;
         };
         decision.drop.push((segment.epoch, why));
@@ -139,6 +174,9 @@ pub fn judge(
         // Deleted records alone are no reason to roll: a consumer of a queue-like topic deletes
         // all the time, and the next roll for size is soon enough.
         decision.roll_first = too_old_or_large(open, rest, keep, now);
+        if decision.roll_first.is_none() {
+            decision.next = Next::of(open, rest, keep);
+        }
     }
     decision
 }
@@ -314,6 +352,26 @@ mod tests {
         check(&ALL, 19, "5@1 5@1 5@1", "start=19 1:below");
         check(&ALL, 30, "5@1 5@1 5@1", "start=30 1:below 2:below");
         check(&HUNDRED_MS, 15, "5@1 5@1 5@1000", "start=20 1:below 2:old");
+    }
+
+    #[test]
+    fn what_goes_next_says_what_it_still_lacks() {
+        let next = |keep: Keep, segments: &str| {
+            let (sealed, open) = chain(segments);
+            let decision = judge(&sealed, Some(&open), Offset(0), &keep, TimestampMs(NOW));
+            let told = |next: Next| {
+                let Next { epoch, bytes, too_old_from, lacking_bytes, lacking_seals } = next;
+                (epoch.0, bytes, too_old_from.map(|at| at.0), lacking_bytes, lacking_seals)
+            };
+            decision.next.map(told)
+        };
+        let both = Keep { ms: Some(100), bytes: Some(100), generations: Some(5) };
+        assert_eq!(next(ALL, "5@1 5@1"), None, "nothing takes it");
+        assert_eq!(next(HUNDRED_MS, "5@1 7@950 5@1"), Some((2, 7, Some(1_051), None, None)));
+        assert_eq!(next(HUNDRED_BYTES, "60@1 60@1"), Some((1, 60, None, Some(40), None)));
+        assert_eq!(next(both, "9@950 5@1 5@1"), Some((1, 9, Some(1_051), Some(90), Some(4))));
+        assert_eq!(next(HUNDRED_MS, "5@950"), Some((1, 5, Some(1_051), None, None)), "open");
+        assert_eq!(next(HUNDRED_MS, "5@1"), None, "it goes as soon as it is sealed");
     }
 
     #[test]

@@ -139,6 +139,11 @@ impl Segment {
         self.state.lock().gone
     }
 
+    /// Whether the writer has it in its list.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.state.lock().listed
+    }
+
     /// Whether batches before `to` are still in the hot tail.
     pub(crate) fn has_tail_before(&self, to: u64) -> bool {
         let state = self.state.lock();
@@ -282,6 +287,7 @@ impl Segment {
         let gone = state.gone;
         let sealed_empty = state.known.is_some_and(|known| known.sealed && known.end.position == 0);
         let Some(work) = state.work.as_mut() else {
+            state.listed = false;
             return true;
         };
         // A segment that was sealed empty has no files: it leaves its chain.
@@ -292,6 +298,7 @@ impl Segment {
             && (!work.seal_durable || work.footer_written);
         if idle || gone {
             work.dirty = false;
+            state.listed = false;
         }
         idle || gone
     }

@@ -12,6 +12,7 @@ use walrus_types::{Offset, SegmentId, TimestampMs};
 
 use super::{
     error::{ReadError, StoreFailed},
+    hold::Holders,
     path::{self, FileKind},
     state::{Known, State, Work},
     state_file,
@@ -28,6 +29,7 @@ pub struct Segment {
     pub(super) state: Mutex<State>,
     /// Held while the disk is asked what is there, so that it is asked once.
     pub(super) loading: Mutex<()>,
+    pub(super) holders: Mutex<Holders>,
 }
 
 /// What is known of a segment once it is loaded.
@@ -81,7 +83,8 @@ impl From<ReadError> for StateError {
 
 impl Segment {
     pub(crate) fn new(id: SegmentId, shared: Arc<Shared>, state: State) -> Self {
-        Self { id, shared, state: Mutex::new(state), loading: Mutex::new(()) }
+        let (state, loading, holders) = (Mutex::new(state), Mutex::new(()), Mutex::default());
+        Self { id, shared, state, loading, holders }
     }
 
     /// Which one it is.
@@ -211,6 +214,7 @@ impl Segment {
         }
         let work = self.work(&mut state);
         let newly = !std::mem::replace(&mut work.dirty, true);
+        state.listed = true;
         drop(state);
         if newly {
             self.shared.progress.dirty(Arc::clone(self));

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  append.rs  cut.rs  read.rs  lookup.rs     what users call
-//!  load.rs    flush.rs                       what is on disk; what the writer does
+//!  load.rs    flush.rs   hold.rs             what is on disk; what the writer does; who reads
 //!  state.rs   index.rs  scan.rs              marks, places, the judgement of one batch
 //!  path.rs    index_file.rs  state_file.rs   names and byte formats
 //! ```
@@ -18,6 +18,7 @@ mod cut;
 mod error;
 mod flush;
 mod handle;
+mod hold;
 pub(crate) mod index;
 pub(crate) mod index_file;
 mod load;
@@ -32,4 +33,5 @@ pub(crate) mod state_file;
 pub use error::{AppendError, CutError, ReadError, StoreFailed};
 pub(crate) use flush::{IndexWhen, Piece, Swept};
 pub use handle::{Extent, Segment, StateError};
+pub use hold::{HOLDERS_MAX, Held, Holder, Purpose, Whose};
 pub use read::{CHUNK_BYTES_MAX, Chunk};

@@ -224,6 +224,8 @@ pub(crate) struct State {
     pub(crate) work: Option<Box<Work>>,
     /// Its files were pruned.
     pub(crate) gone: bool,
+    /// The writer has a handle of it in its list.
+    pub(crate) listed: bool,
     /// How often it was cut in this life of the handle.
     pub(crate) cuts: u32,
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use parking_lot::Mutex;
@@ -85,17 +85,24 @@ impl OpenFiles {
         }
     }
 
-    /// Closes the logs of the segments that `which` picks.
-    pub(crate) fn forget_where(&self, which: impl Fn(&SegmentId) -> bool) {
+    /// Closes the logs of the segments that `which` picks; tells which were open. Who was handed
+    /// one has it still.
+    pub(crate) fn forget_where(
+        &self,
+        which: impl Fn(&SegmentId) -> bool,
+    ) -> Vec<(SegmentId, Weak<dyn DiskFile>)> {
+        let mut closed = Vec::new();
         let mut open = self.open.lock();
         let Open { files, used, .. } = &mut *open;
-        files.retain(|id, (_, use_number)| {
+        files.retain(|id, (file, use_number)| {
             let goes = which(id);
             if goes {
                 used.remove(use_number);
+                closed.push((*id, Arc::downgrade(file)));
             }
             !goes
         });
+        closed
     }
 
     /// How many are open.

@@ -4,6 +4,7 @@
 //! written later, in large pieces, by the background writer (`writer.rs`, `thread.rs`), and the
 //! WAL is freed behind it. `recovery.rs` is the way back. Memory is bounded by `budget.rs`, the
 //! disk by `reserve.rs`, open files by `files.rs`; `control.rs` keeps small facts in the WAL.
+//! `remove.rs` unlinks, `gone.rs` says what somebody holds of that.
 //!
 //! Knows nothing of leases, quorums or who may write: whoever holds a segment may append to it.
 
@@ -14,6 +15,7 @@ mod control;
 mod driver;
 pub(crate) mod entry;
 mod files;
+mod gone;
 mod open;
 mod pace;
 mod progress;
@@ -40,6 +42,7 @@ pub use self::{
     config::{StoreConfig, StoreConfigError},
     control::{CONTROL_BYTES_MAX, CONTROLS_MAX, ControlError},
     driver::StoreDriver,
+    gone::{GoneStats, LEFTOVERS_MAX, Leftover, PrunedHeld, Removal},
     open::{StoreOpenError, StoreOpened},
     recovery::Damage,
     remove::RemoveError,
@@ -48,7 +51,7 @@ pub use self::{
 use self::{shared::Shared, thread::Threads, writer::Writer};
 use crate::{
     disk::Disk,
-    segment::{Segment, StoreFailed},
+    segment::{Held, Purpose, Segment, StoreFailed, Whose},
     wal::{Done, Lsn},
 };
 
@@ -117,6 +120,12 @@ impl Store {
         self.shared().segment(id)
     }
 
+    /// As [`Store::segment`], held by name: who prunes it can say whom it waits for.
+    #[must_use]
+    pub fn segment_for(&self, id: SegmentId, purpose: Purpose, whose: Option<Whose>) -> Held {
+        self.segment(id).held_for(purpose, whose)
+    }
+
     /// Resolves when the hot tail is under its budget: whoever appends waits for this first.
     pub const fn room(&self) -> Room<'_> {
         Room { store: self }
@@ -161,7 +170,7 @@ impl Store {
             open_files: shared.files.count(),
             handles: shared.handles(),
             disk_full: self.disk_full(),
-            pruned_held: shared.pruned_held(),
+            gone: shared.gone.stats(),
         }
     }
 

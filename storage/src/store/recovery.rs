@@ -286,7 +286,7 @@ impl<'a> Replay<'a> {
     fn remove(&mut self, goes: impl Fn(&SegmentId) -> bool, dir: &Path) -> io::Result<()> {
         self.segments.retain(|id, _| !goes(id));
         self.states.retain(|id, _| !goes(id));
-        self.files.forget_where(goes);
+        drop(self.files.forget_where(goes));
         ignore_missing(self.disk.remove_dir_all(dir))?;
         self.unsynced.add_dir(dir.parent().map(PathBuf::from).unwrap_or_default());
         Ok(())
@@ -387,7 +387,12 @@ impl<'a> Replay<'a> {
             work.index_file = IndexFile::Stale;
         }
         let known = Known { end, sealed, end_damaged: false, digest: None };
-        let state = State { known: Some(known), work: Some(Box::new(work)), gone: false, cuts: 0 };
+        let state = State {
+            known: Some(known),
+            work: Some(Box::new(work)),
+            gone: false,
+            ..State::default()
+        };
         Ok(Recovered { id, state, damage })
     }
 }

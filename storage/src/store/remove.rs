@@ -1,15 +1,23 @@
 //! Unlinking: what metadata has pruned goes at once, and what is on disk can be listed.
 
 use std::{
-    io,
+    collections::HashMap,
+    fmt, io,
     path::Path,
     sync::{Arc, Weak},
+    time::Instant,
 };
 
 use walrus_types::{SegmentId, TopicId, TopicPartition};
 
-use super::{Store, entry, shared::Shared, writer::parent};
+use super::{
+    Store, entry,
+    gone::{Pruned, Removal},
+    shared::Shared,
+    writer::parent,
+};
 use crate::{
+    disk::{DiskFile, OpenMode},
     segment::{
         Segment, StoreFailed,
         path::{self, FileKind},
@@ -42,42 +50,34 @@ impl Store {
     /// on the disk. Doing it again is fine.
     ///
     /// # Errors
-    /// [`RemoveError`].
+    /// [`RemoveError`]; it is one of the [`Leftover`](super::Leftover)s then.
     pub fn prune(&self, id: SegmentId) -> Result<(), RemoveError> {
-        let shared = self.shared();
-        shared.let_go(|there| *there == id);
-        let recorded = shared.record(entry::prune(id));
-        for kind in FileKind::ALL {
-            shared.unlink(&path::file(&shared.dir, id, kind), || id.to_string())?;
-        }
-        shared.progress.unlinked_in(path::partition_dir(&shared.dir, id.partition));
-        recorded
+        self.remove(Removal::Segment(id))
     }
 
     /// Unlinks all segments of a partition. Blocks on the disk.
     ///
     /// # Errors
-    /// [`RemoveError`].
+    /// As [`Store::prune`].
     pub fn remove_partition(&self, partition: TopicPartition) -> Result<(), RemoveError> {
-        let shared = self.shared();
-        shared.let_go(|there| there.partition == partition);
-        let recorded = shared.record(entry::remove_partition(partition));
-        let dir = path::partition_dir(&shared.dir, partition);
-        shared.unlink_all(&dir, || partition.to_string())?;
-        recorded
+        self.remove(Removal::Partition(partition))
     }
 
     /// Unlinks all segments of a topic. Blocks on the disk.
     ///
     /// # Errors
-    /// [`RemoveError`].
+    /// As [`Store::prune`].
     pub fn remove_topic(&self, topic: TopicId) -> Result<(), RemoveError> {
+        self.remove(Removal::Topic(topic))
+    }
+
+    fn remove(&self, what: Removal) -> Result<(), RemoveError> {
         let shared = self.shared();
-        shared.let_go(|there| there.partition.topic == topic);
-        let recorded = shared.record(entry::remove_topic(topic));
-        let dir = path::topic_dir(&shared.dir, topic);
-        shared.unlink_all(&dir, || topic.to_string())?;
-        recorded
+        shared.let_go(|there| what.covers(*there));
+        let recorded = shared.record(what.entry());
+        let removed = shared.unlink_all_of(what).and(recorded);
+        shared.gone.outcome(what, removed.as_ref().err().map(ToString::to_string));
+        removed
     }
 
     /// The topics that have a directory, to find those that metadata does not know. Blocks on the
@@ -96,13 +96,7 @@ impl Store {
     /// # Errors
     /// What the disk says; a topic without a directory has none.
     pub fn partitions_on_disk(&self, topic: TopicId) -> io::Result<Vec<TopicPartition>> {
-        let entries = list_or_none(self.shared(), &path::topic_dir(&self.shared().dir, topic))?;
-        let mut partitions: Vec<TopicPartition> = entries
-            .iter()
-            .filter(|entry| entry.is_dir)
-            .filter_map(|entry| path::parse_partition(&entry.name))
-            .map(|partition| TopicPartition { topic, partition })
-            .collect();
+        let mut partitions = self.shared().partitions_of(topic)?;
         partitions.sort_unstable();
         Ok(partitions)
     }
@@ -113,13 +107,7 @@ impl Store {
     /// # Errors
     /// What the disk says; a partition without a directory has none.
     pub fn segments_on_disk(&self, partition: TopicPartition) -> io::Result<Vec<SegmentId>> {
-        let dir = path::partition_dir(&self.shared().dir, partition);
-        let entries = list_or_none(self.shared(), &dir)?;
-        let logs = entries.iter().filter(|entry| !entry.is_dir);
-        let mut segments: Vec<SegmentId> = logs
-            .filter_map(|entry| path::parse_log(&entry.name))
-            .map(|(base, epoch)| SegmentId { partition, base, epoch })
-            .collect();
+        let mut segments = self.shared().logs_on_disk(partition)?;
         segments.sort_unstable();
         Ok(segments)
     }
@@ -140,22 +128,11 @@ impl Shared {
             segment.make_gone();
             self.take_out(segment);
         }
-        self.files.forget_where(&which);
+        let mut logs = self.files.forget_where(&which);
         // The writer may be in the middle of one of them; once through here it is not.
         drop(self.writing.lock());
-        self.files.forget_where(&which);
-        let mut pruned = self.pruned.lock();
-        pruned.retain(|segment| segment.strong_count() > 0);
-        pruned.extend(segments.iter().map(Arc::downgrade));
-    }
-
-    /// Pruned segments that somebody still holds.
-    pub(super) fn pruned_held(&self) -> Vec<(SegmentId, usize)> {
-        let mut pruned = self.pruned.lock();
-        pruned.retain(|segment| segment.strong_count() > 0);
-        let held = pruned.iter().filter_map(Weak::<Segment>::upgrade);
-        // The handle that was just made is not one of theirs.
-        held.map(|segment| (segment.id(), Arc::strong_count(&segment) - 1)).collect()
+        logs.extend(self.files.forget_where(&which));
+        self.gone.pruned(pruned(&segments, logs));
     }
 
     /// Tells the WAL, so that a replay does not bring the files back.
@@ -186,22 +163,120 @@ impl Shared {
         }
     }
 
-    fn unlink(&self, path: &Path, what: impl Fn() -> String) -> Result<(), RemoveError> {
-        match self.disk.remove_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Ok(()) => Ok(()),
-            Err(source) => Err(RemoveError::Io { what: what(), source }),
+    fn unlink_all_of(&self, what: Removal) -> Result<(), RemoveError> {
+        let io_error = |source| RemoveError::Io { what: what.to_string(), source };
+        let removed = match what {
+            Removal::Segment(id) => self.unlink_segment(id),
+            Removal::Partition(partition) => {
+                self.unlink_dir(&path::partition_dir(&self.dir, partition), self.logs_of(partition))
+            }
+            Removal::Topic(topic) => {
+                let partitions = self.partitions_of(topic).unwrap_or_default();
+                let logs = partitions.into_iter().flat_map(|partition| self.logs_of(partition));
+                self.unlink_dir(&path::topic_dir(&self.dir, topic), logs.collect())
+            }
+        };
+        removed.map_err(io_error)
+    }
+
+    fn unlink_segment(&self, id: SegmentId) -> io::Result<()> {
+        for kind in FileKind::ALL {
+            let path = path::file(&self.dir, id, kind);
+            let bytes = (kind == FileKind::Log).then(|| self.measure(id)).flatten();
+            match self.disk.remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => {
+                    removed?;
+                    if kind == FileKind::Log {
+                        self.gone.freed(1, bytes.unwrap_or(0));
+                    }
+                }
+            }
+        }
+        self.progress.unlinked_in(path::partition_dir(&self.dir, id.partition));
+        Ok(())
+    }
+
+    fn unlink_dir(&self, dir: &Path, logs: Vec<SegmentId>) -> io::Result<()> {
+        let bytes = logs.iter().filter_map(|id| self.measure(*id)).sum();
+        match self.disk.remove_dir_all(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => removed?,
+        }
+        self.gone.freed(u64::try_from(logs.len()).unwrap_or(u64::MAX), bytes);
+        self.progress.unlinked_in(parent(dir));
+        Ok(())
+    }
+
+    /// The length of a log that is about to go. Only for the account: what cannot be told is not.
+    fn measure(&self, id: SegmentId) -> Option<u64> {
+        let log = self.disk.open(&path::file(&self.dir, id, FileKind::Log), OpenMode::Read).ok()?;
+        let bytes = log.len_bytes().ok()?;
+        self.gone.measured(id, bytes);
+        Some(bytes)
+    }
+
+    /// The logs of a partition, as far as the disk says.
+    fn logs_of(&self, partition: TopicPartition) -> Vec<SegmentId> {
+        self.logs_on_disk(partition).unwrap_or_default()
+    }
+
+    fn logs_on_disk(&self, partition: TopicPartition) -> io::Result<Vec<SegmentId>> {
+        let entries = list_or_none(self, &path::partition_dir(&self.dir, partition))?;
+        let logs = entries.iter().filter(|entry| !entry.is_dir);
+        let named = logs.filter_map(|entry| path::parse_log(&entry.name));
+        Ok(named.map(|(base, epoch)| SegmentId { partition, base, epoch }).collect())
+    }
+
+    fn partitions_of(&self, topic: TopicId) -> io::Result<Vec<TopicPartition>> {
+        let entries = list_or_none(self, &path::topic_dir(&self.dir, topic))?;
+        let dirs = entries.iter().filter(|entry| entry.is_dir);
+        let named = dirs.filter_map(|entry| path::parse_partition(&entry.name));
+        Ok(named.map(|partition| TopicPartition { topic, partition }).collect())
+    }
+}
+
+/// What was taken out of everybody's hands: handles, and logs that were open.
+fn pruned(segments: &[Arc<Segment>], logs: Vec<(SegmentId, Weak<dyn DiskFile>)>) -> Vec<Pruned> {
+    let at = Instant::now();
+    let mut logs: HashMap<SegmentId, Weak<dyn DiskFile>> = logs.into_iter().collect();
+    let of_handle = |segment: &Arc<Segment>| Pruned {
+        id: segment.id(),
+        bytes: None,
+        at,
+        handle: Some(Arc::downgrade(segment)),
+        log: logs.remove(&segment.id()),
+    };
+    let mut all: Vec<Pruned> = segments.iter().map(of_handle).collect();
+    let open = |(id, log)| Pruned { id, bytes: None, at, handle: None, log: Some(log) };
+    all.extend(logs.into_iter().map(open));
+    all
+}
+
+impl Removal {
+    fn covers(self, id: SegmentId) -> bool {
+        match self {
+            Self::Segment(own) => own == id,
+            Self::Partition(own) => own == id.partition,
+            Self::Topic(own) => own == id.partition.topic,
         }
     }
 
-    fn unlink_all(&self, dir: &Path, what: impl Fn() -> String) -> Result<(), RemoveError> {
-        match self.disk.remove_dir_all(dir) {
-            Ok(()) => {
-                self.progress.unlinked_in(parent(dir));
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(RemoveError::Io { what: what(), source }),
+    fn entry(self) -> Entry {
+        match self {
+            Self::Segment(id) => entry::prune(id),
+            Self::Partition(partition) => entry::remove_partition(partition),
+            Self::Topic(topic) => entry::remove_topic(topic),
+        }
+    }
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Segment(id) => id.fmt(f),
+            Self::Partition(partition) => partition.fmt(f),
+            Self::Topic(topic) => topic.fmt(f),
         }
     }
 }

@@ -16,7 +16,7 @@ use walrus_types::SegmentId;
 
 use super::{
     StoreConfig, budget::Budget, buffers::ReadBuffers, control::Controls, files::OpenFiles,
-    progress::Progress, reserve::Reserve,
+    gone::Gone, progress::Progress, reserve::Reserve,
 };
 use crate::{
     disk::{Disk, OpenMode},
@@ -43,8 +43,7 @@ pub(crate) struct Shared {
     /// Nothing happens by itself: see `driver.rs`.
     pub(super) inline: bool,
     failed: OnceLock<StoreFailed>,
-    /// Pruned segments that somebody still holds.
-    pub(super) pruned: Mutex<Vec<Weak<Segment>>>,
+    pub(super) gone: Gone,
     /// Handles in use. A segment takes itself out when its last handle is dropped.
     segments: Mutex<HashMap<SegmentId, Weak<Segment>>>,
 }
@@ -79,7 +78,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             inline,
             failed: OnceLock::new(),
-            pruned: Mutex::default(),
+            gone: Gone::default(),
             segments: Mutex::default(),
         }
     }

@@ -1,11 +1,10 @@
 //! What the store tells about itself.
 
-use walrus_types::SegmentId;
-
+use super::gone::GoneStats;
 use crate::wal::WalStats;
 
 /// Where the store stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct StoreStats {
     /// The ring.
     pub wal: WalStats,
@@ -19,6 +18,6 @@ pub struct StoreStats {
     pub handles: usize,
     /// Appends are refused because the disk is full up to its reserve.
     pub disk_full: bool,
-    /// Pruned segments that somebody still holds, and how many holders they have.
-    pub pruned_held: Vec<(SegmentId, usize)>,
+    /// What was pruned, and what somebody holds of it.
+    pub gone: GoneStats,
 }

@@ -9,6 +9,7 @@ use walrus_admin::{
 };
 use walrus_types::{NodeId, OperationId};
 
+use super::{connected, going};
 use crate::{
     model::{
         Model, PartitionName,
@@ -28,6 +29,10 @@ pub enum Listing {
     Nodes,
     /// Consumer groups.
     Groups,
+    /// Connections of clients.
+    Clients,
+    /// What goes, and what stands in its way.
+    Going,
     /// What changed, the newest first.
     Changes,
     /// Operations, the newest first.
@@ -44,12 +49,9 @@ impl Listing {
             Screen::Groups => Some(Self::Groups),
             Screen::Events => Some(Self::Changes),
             Screen::Operations => Some(Self::Operations),
-            Screen::Overview
-            | Screen::Raft
-            | Screen::Storage
-            | Screen::Playbooks
-            | Screen::Gc
-            | Screen::Clients => None,
+            Screen::Gc => Some(Self::Going),
+            Screen::Clients => Some(Self::Clients),
+            Screen::Overview | Screen::Raft | Screen::Storage | Screen::Playbooks => None,
         }
     }
 
@@ -60,6 +62,8 @@ impl Listing {
             Self::Partitions => &["name", "leader", "segments", "bytes"],
             Self::Nodes => &["number", "leases", "bytes in", "cores"],
             Self::Groups => &["name", "records behind", "time behind", "risk"],
+            Self::Clients => &["node", "name", "requests", "bytes in", "bytes out", "idle"],
+            Self::Going => &["urgency", "bytes", "node"],
             Self::Changes | Self::Operations => &["time"],
         }
     }
@@ -80,6 +84,14 @@ impl Listing {
             (Self::Groups, "RECORDS") => "records behind",
             (Self::Groups, "TIME") => "time behind",
             (Self::Groups, "RISK") => "risk",
+            (Self::Clients | Self::Going, "NODE") => "node",
+            (Self::Clients, "CLIENT") => "name",
+            (Self::Clients, "REQUESTS") => "requests",
+            (Self::Clients, "IN") => "bytes in",
+            (Self::Clients, "OUT") => "bytes out",
+            (Self::Clients, "IDLE") => "idle",
+            (Self::Going, "BYTES") => "bytes",
+            (Self::Going, "STATE") => "urgency",
             _ => return None,
         };
         self.orders().iter().position(|other| *other == order)
@@ -95,6 +107,10 @@ pub enum RowOf {
     Node(NodeId),
     /// A group.
     Group(String),
+    /// A connection, by its node and its number there.
+    Client(NodeId, u64),
+    /// What goes on a node, by its name there; and of which partition.
+    Going(NodeId, String, Option<PartitionName>),
     /// A change, by its number since the console began.
     Change(u64),
     /// An operation.
@@ -124,6 +140,8 @@ pub struct Lists {
     partitions: Listed,
     nodes: Listed,
     groups: Listed,
+    clients: Listed,
+    going: Listed,
     changes: Listed,
     operations: Listed,
 }
@@ -136,6 +154,8 @@ impl Lists {
             Listing::Partitions => &self.partitions,
             Listing::Nodes => &self.nodes,
             Listing::Groups => &self.groups,
+            Listing::Clients => &self.clients,
+            Listing::Going => &self.going,
             Listing::Changes => &self.changes,
             Listing::Operations => &self.operations,
         }
@@ -147,6 +167,8 @@ impl Lists {
             Listing::Partitions => &mut self.partitions,
             Listing::Nodes => &mut self.nodes,
             Listing::Groups => &mut self.groups,
+            Listing::Clients => &mut self.clients,
+            Listing::Going => &mut self.going,
             Listing::Changes => &mut self.changes,
             Listing::Operations => &mut self.operations,
         }
@@ -160,6 +182,10 @@ impl Lists {
             Listing::Partitions => partitions(model, filter, *order),
             Listing::Nodes => nodes(model, filter, *order),
             Listing::Groups => groups(model, filter, *order),
+            Listing::Clients => connected::rows(model.client_list(), filter, *order),
+            Listing::Going => {
+                model.seen().map_or_else(Vec::new, |seen| going::rows(seen, filter, *order))
+            }
             Listing::Changes => changes(model, filter),
             Listing::Operations => operations(model, filter),
         };
@@ -202,6 +228,14 @@ fn row_of(listing: Listing, model: &Model, at: (usize, usize)) -> Option<RowOf> 
         }
         Listing::Nodes => RowOf::Node(model.seen()?.nodes.get(at.0)?.node.node),
         Listing::Groups => RowOf::Group(model.group_list()?.items.get(at.0)?.group.clone()),
+        Listing::Clients => {
+            let client = model.client_list().get(at.0)?;
+            RowOf::Client(client.node, client.connection)
+        }
+        Listing::Going => {
+            let (node, entry) = going::entry_at(model.seen()?, at)?;
+            RowOf::Going(node.node.node, entry.name(), entry.partition())
+        }
         Listing::Operations => RowOf::Operation(told_operations(model).get(at.0)?.id),
         Listing::Changes => {
             RowOf::Change(model.changes_dropped + u64::try_from(at.0).unwrap_or(u64::MAX))
@@ -315,7 +349,7 @@ fn operations(model: &Model, filter: &str) -> Vec<(usize, usize)> {
 }
 
 /// `text` is part of what people call something; `!text` is not.
-fn passes(filter: &str, has: impl Fn(&str) -> bool) -> bool {
+pub(super) fn passes(filter: &str, has: impl Fn(&str) -> bool) -> bool {
     let (wanted, text) = filter.strip_prefix('!').map_or((true, filter), |text| (false, text));
     text.is_empty() || has(text) == wanted
 }

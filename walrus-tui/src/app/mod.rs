@@ -5,7 +5,9 @@
 
 pub mod acting;
 pub mod command;
+mod connected;
 pub mod doing;
+pub mod going;
 pub mod guard;
 pub mod lists;
 mod mouse;

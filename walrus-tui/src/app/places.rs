@@ -58,6 +58,7 @@ impl App {
             Place::Partition(name) => Some(Also::Chain(name.clone())),
             Place::Group(name) => Some(Also::Group(name.clone())),
             Place::Screen(Screen::Groups) => Some(Also::Groups),
+            Place::Screen(Screen::Clients) => Some(Also::Clients),
             Place::Screen(_) => None,
         }
     }
@@ -98,7 +99,9 @@ impl App {
             lists::leads_to(change)
         };
         let place = match (chosen, self.place()) {
-            (Some(RowOf::Partition(name)), _) => Place::Partition(name),
+            (Some(RowOf::Partition(name) | RowOf::Going(_, _, Some(name))), _) => {
+                Place::Partition(name)
+            }
             (Some(RowOf::Group(name)), _) => Place::Group(name),
             (Some(RowOf::Change(number)), _) => {
                 let index = number.checked_sub(self.model.changes_dropped);
@@ -108,7 +111,11 @@ impl App {
                     None => return Vec::new(),
                 }
             }
-            (Some(RowOf::Node(_) | RowOf::Operation(_)) | None, _) => return Vec::new(),
+            (
+                Some(RowOf::Node(_) | RowOf::Operation(_) | RowOf::Client(..) | RowOf::Going(..))
+                | None,
+                _,
+            ) => return Vec::new(),
         };
         vec![self.open_place(place)]
     }
@@ -146,7 +153,8 @@ impl App {
             return Some(match self.lists.of(listing).chosen.as_ref()? {
                 RowOf::Partition(name) => name.to_string(),
                 RowOf::Node(node) => node.to_string(),
-                RowOf::Group(name) => name.clone(),
+                RowOf::Group(name) | RowOf::Going(_, name, _) => name.clone(),
+                RowOf::Client(node, connection) => format!("{node}/{connection}"),
                 RowOf::Operation(id) => id.to_string(),
                 RowOf::Change(number) => {
                     let index = number.checked_sub(self.model.changes_dropped)?;

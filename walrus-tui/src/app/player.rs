@@ -133,6 +133,7 @@ impl Player {
     /// What was told last, up to here, of what is looked at beside the cluster.
     pub fn look_up(&self, model: &mut Model, tape: &Tape, also: Option<&Also>) {
         (model.chain, model.group, model.groups) = (None, None, None);
+        model.clients = None;
         let (Some(also), Some(at)) = (also, self.at) else { return };
         let kept = (tape.first()..=at).rev().filter_map(|number| tape.get(number));
         let kept = kept.filter(|record| record.kind == Kind::Also).take(LOOK_UP_MAX);
@@ -148,6 +149,7 @@ impl Player {
         let told = match also.clone() {
             Also::Chain(name) => Told::Chain { name, chain: Err(why()) },
             Also::Groups => Told::Groups(Err(why())),
+            Also::Clients => Told::Clients(Err(why())),
             Also::Group(name) => Told::Group { name, group: Err(why()) },
         };
         model.hear(told, now, Some(also));

@@ -16,6 +16,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use walrus_admin::{
+    connection::{Client, ClientList},
     event::Event,
     group::{GroupList, GroupStatus},
     partition::Chain,
@@ -128,6 +129,8 @@ pub struct Model {
     pub tells_events: bool,
     /// The chain that is looked at.
     pub chain: Option<Seen<PartitionName, Chain>>,
+    /// Connections of clients.
+    pub clients: Option<Seen<(), ClientList>>,
     /// Consumer groups.
     pub groups: Option<Seen<(), GroupList>>,
     /// The group that is looked at.
@@ -151,6 +154,7 @@ impl Default for Model {
             tells_events: false,
             chain: None,
             groups: None,
+            clients: None,
             group: None,
         }
     }
@@ -163,6 +167,7 @@ impl Model {
             Told::Snapshot(snapshot) => self.snapshot(snapshot, now),
             Told::Events(events) => self.events(events),
             Told::Groups(groups) => Seen::take(&mut self.groups, (), groups, now),
+            Told::Clients(clients) => Seen::take(&mut self.clients, (), clients, now),
             told if also.is_some_and(|also| told.is_of(also)) => match told {
                 Told::Chain { name, chain } => Seen::take(&mut self.chain, name, chain, now),
                 Told::Group { name, group } => Seen::take(&mut self.group, name, group, now),
@@ -192,6 +197,7 @@ impl Model {
                 self.disks = Disks::default();
                 self.terms = Terms::default();
                 (self.chain, self.groups, self.group) = (None, None, None);
+                self.clients = None;
                 self.changes.push_back(change::other_cluster(&snapshot));
             }
             self.drop_oldest();
@@ -229,6 +235,13 @@ impl Model {
     #[must_use]
     pub fn group_list(&self) -> Option<&GroupList> {
         self.groups.as_ref().and_then(Seen::known)
+    }
+
+    /// The connections of clients, as far as they are known.
+    #[must_use]
+    pub fn client_list(&self) -> &[Client] {
+        let known = self.clients.as_ref().and_then(Seen::known);
+        known.map_or(&[], |list| list.items.as_slice())
     }
 
     /// A question was not answered.

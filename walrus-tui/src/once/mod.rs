@@ -61,6 +61,7 @@ pub fn json(app: &App) -> serde_json::Value {
         Place::Partition(_) => serde_json::to_value(model.chain.as_ref().and_then(Seen::known)),
         Place::Group(_) => serde_json::to_value(model.group.as_ref().and_then(Seen::known)),
         Place::Screen(Screen::Groups) => serde_json::to_value(model.group_list()),
+        Place::Screen(Screen::Clients) => serde_json::to_value(model.client_list()),
         Place::Screen(Screen::Operations) => serde_json::to_value(told_operations(model)),
         Place::Screen(Screen::Events) => return model.changes.iter().map(changed).collect(),
         // None runs.
@@ -86,6 +87,7 @@ fn failed(app: &App) -> Option<&str> {
         Place::Partition(_) => model.chain.as_ref()?.failed.as_deref(),
         Place::Group(_) => model.group.as_ref()?.failed.as_deref(),
         Place::Screen(Screen::Groups) => model.groups.as_ref()?.failed.as_deref(),
+        Place::Screen(Screen::Clients) => model.clients.as_ref()?.failed.as_deref(),
         Place::Screen(_) => None,
     }
 }
@@ -124,6 +126,7 @@ pub fn fill(app: &mut App, told: &Receiver<Told>, patience: Duration) -> Result<
             Place::Partition(_) => model.chain.is_some(),
             Place::Group(_) => model.group.is_some(),
             Place::Screen(Screen::Groups) => model.groups.is_some(),
+            Place::Screen(Screen::Clients) => model.clients.is_some() && snapshots > 1,
             Place::Screen(Screen::Events) => events > 0,
             Place::Screen(Screen::Operations | Screen::Playbooks) => true,
             // What nodes do each second is what is different between two.

@@ -302,6 +302,7 @@ async fn also(client: Client, at: Endpoint, also: Also) -> Told {
             Told::Chain { name, chain }
         }
         Also::Groups => Told::Groups(more(&client, &at, "/v1/groups").await),
+        Also::Clients => Told::Clients(more(&client, &at, "/v1/clients").await),
         Also::Group(name) => {
             let group = more(&client, &at, &format!("/v1/groups/{}", escape(&name))).await;
             Told::Group { name, group }

@@ -17,6 +17,7 @@ use std::{
 use tokio::sync::watch;
 use walrus_admin::{
     Endpoint,
+    connection::ClientList,
     event::Event,
     group::{GroupList, GroupStatus},
     partition::Chain,
@@ -45,6 +46,8 @@ pub enum Told {
         /// Its newest part.
         chain: Result<Arc<Chain>, String>,
     },
+    /// Connections of clients, or why they cannot be told.
+    Clients(Result<Arc<ClientList>, String>),
     /// Consumer groups, or why they cannot be told.
     Groups(Result<Arc<GroupList>, String>),
     /// One of them, or why it cannot.
@@ -74,7 +77,7 @@ impl Told {
         match (self, also) {
             (Self::Chain { name, .. }, Also::Chain(wanted)) => name == wanted,
             (Self::Group { name, .. }, Also::Group(wanted)) => name == wanted,
-            (Self::Groups(_), Also::Groups) => true,
+            (Self::Groups(_), Also::Groups) | (Self::Clients(_), Also::Clients) => true,
             _ => false,
         }
     }
@@ -85,6 +88,8 @@ impl Told {
 pub enum Also {
     /// A partition's chain.
     Chain(PartitionName),
+    /// Connections of clients.
+    Clients,
     /// Consumer groups.
     Groups,
     /// One of them.

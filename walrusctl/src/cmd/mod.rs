@@ -1,8 +1,10 @@
 //! The commands, one file for each noun.
 
+mod client;
 mod cluster;
 pub(crate) mod context;
 mod event;
+mod gc;
 mod group;
 mod node;
 mod operation;
@@ -22,7 +24,7 @@ use walrus_types::{NodeId, PartitionIndex};
 use self::operation::{Agreed, Asked};
 
 use crate::{
-    cli::{Command, Event, Group, Node, Raft, Segment},
+    cli::{self, Command, Event, Gc, Group, Node, Raft, Segment},
     failure::Failure,
     man,
     out::Console,
@@ -59,6 +61,10 @@ pub async fn run(command: Command, client: &Client, console: &Console) -> Result
         Command::Op { verb } => operation::op(verb, client, console).await,
         Command::Group { verb: Group::List } => group::list(client, console).await,
         Command::Group { verb: Group::Get { group } } => group::get(client, console, &group).await,
+        Command::Client { verb: cli::Client::List { node, limit } } => {
+            client::list(client, console, node, limit).await
+        }
+        Command::Gc { verb: Gc::Status } => gc::status(client, console).await,
         Command::Event { verb: Event::List(which) } => event::list(client, console, which).await,
         Command::Event { verb: Event::Watch(which) } => {
             event::watch(client, console, which, client.answer_max()).await

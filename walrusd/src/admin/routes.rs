@@ -45,7 +45,7 @@ pub(super) struct Sources {
 
 /// `hooks`: the node's tasks, where tests may do harm to them.
 pub(super) fn router(sources: Sources, hooks: Option<Tasks>) -> Router {
-    let harm = hooks.map_or_else(Router::new, |tasks| hooks::router(sources.health.clone(), tasks));
+    let harm = hooks.map_or_else(Router::new, hooks::router(&sources));
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

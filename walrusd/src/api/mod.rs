@@ -81,6 +81,7 @@ pub async fn begin(broker: &Arc<Broker>, client: &mut Client, frame: Bytes) -> R
     match walrus_wire::decode(frame) {
         Ok(request) => {
             broker.metrics.request(request.api);
+            client.connection.asked(request.api, request.client_id.as_deref());
             dispatch(broker, client, request).await
         }
         Err(refused) => refuse(broker, client, refused),
@@ -110,7 +111,7 @@ async fn dispatch(broker: &Arc<Broker>, client: &mut Client, request: Request) -
     let head = Head { api, version, correlation_id };
     match body {
         Body::Produce(body) => produce::begin(broker, client.reached, head, body).await,
-        Body::Fetch(body) => fetch::begin(broker, client.reached, head, body),
+        Body::Fetch(body) => fetch::begin(broker, client, head, body),
         Body::ListOffsets(body) => list_offsets::begin(broker, head, body),
         Body::Metadata(body) => metadata::begin(broker, client, head, body).await,
         Body::FindCoordinator(body) => {

@@ -4,7 +4,6 @@
 //! answered there, for only version 0 of the answer can be read then.
 
 use tracing::debug;
-use walrus_types::limits::CLIENT_ID_BYTES_MAX;
 use walrus_wire::{
     kafka_protocol::{
         error::ResponseError,
@@ -21,7 +20,7 @@ const SOFTWARE_SINCE: i16 = 3;
 
 /// Answers with the table, and remembers the client's software.
 pub fn begin(
-    client: &mut Client,
+    client: &Client,
     client_id: Option<&str>,
     head: Head,
     request: &ApiVersionsRequest,
@@ -30,7 +29,7 @@ pub fn begin(
 }
 
 fn respond(
-    client: &mut Client,
+    client: &Client,
     client_id: Option<&str>,
     version: i16,
     request: &ApiVersionsRequest,
@@ -41,10 +40,9 @@ fn respond(
             let code = ResponseError::InvalidRequest.code();
             return ApiVersionsResponse::default().with_error_code(code);
         }
-        let mut software = format!("{name} {version}");
-        software.truncate(CLIENT_ID_BYTES_MAX);
+        client.connection.says_software(name, version);
+        let software = client.connection.software();
         debug!(peer = %client.peer, client_id, software, "a client said what it is");
-        client.software = Some(software);
     }
     api_versions(0)
 }
@@ -65,14 +63,15 @@ mod tests {
     use walrus_wire::{Api, kafka_protocol::protocol::StrBytes, response};
 
     use super::*;
+    use crate::net::clients::Connection;
 
     fn ask(version: i16, name: &'static str, software: &'static str) -> (i16, usize, Client) {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 9091));
-        let mut client = Client { peer: here, reached: here, software: None };
+        let client = Client { peer: here, reached: here, connection: Connection::unlisted(here) };
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str(name))
             .with_client_software_version(StrBytes::from_static_str(software));
-        let response = respond(&mut client, Some("test"), version, &request);
+        let response = respond(&client, Some("test"), version, &request);
         response::encode(1, version, &response).unwrap();
         (response.error_code, response.api_keys.len(), client)
     }
@@ -83,7 +82,7 @@ mod tests {
             let (code, keys, client) = ask(version, "librdkafka", "2.12.1");
             assert_eq!((code, keys), (0, Api::ALL.len()), "version {version}");
             let said = (version >= SOFTWARE_SINCE).then(|| "librdkafka 2.12.1".to_owned());
-            assert_eq!(client.software, said, "version {version}");
+            assert_eq!(client.connection.software(), said, "version {version}");
         }
     }
 
@@ -103,7 +102,7 @@ mod tests {
         ] {
             let (code, _, client) = ask(3, name, version);
             assert_eq!(code == 0, sound, "{name:?} {version:?}");
-            assert_eq!(client.software.is_some(), sound, "{name:?} {version:?}");
+            assert_eq!(client.connection.software().is_some(), sound, "{name:?} {version:?}");
         }
     }
 }

@@ -11,6 +11,7 @@ use walrus_metadata::{
     Difference, Member, Metadata, NodeState, Partition as Chain, Segment as Link, SegmentKey, Topic,
 };
 use walrus_replication::RollReason;
+use walrus_storage::store::{Leftover, Removal};
 use walrus_types::{NodeId, SegmentId, TopicPartition};
 
 use crate::{
@@ -149,7 +150,7 @@ fn remove_topic(broker: &Arc<Broker>, topic: &Topic) {
     let (store, id) = (broker.store.clone(), topic.id);
     tokio::task::spawn_blocking(move || {
         if let Err(why) = store.remove_topic(id) {
-            warn!(%id, %why, "a deleted topic's files are removed at the next start");
+            warn!(%id, %why, "a deleted topic's files are removed later");
         }
     });
 }
@@ -162,10 +163,43 @@ fn prune(broker: &Arc<Broker>, segments: Vec<SegmentId>) {
             let Some(_going) = broker.replicas.let_go(segment) else { continue };
             match broker.store.prune(segment) {
                 Ok(()) => debug!(%segment, "segment pruned"),
-                Err(why) => warn!(%segment, %why, "a pruned segment is removed at the next start"),
+                Err(why) => warn!(%segment, %why, "a pruned segment is removed later"),
             }
         }
     });
+}
+
+/// Tries once more to remove what could not be. Waits for the disk.
+pub fn remove_leftovers(broker: &Broker) {
+    for Leftover { what, why, .. } in broker.store.stats().gone.leftovers {
+        // Looked at anew for each: it may be wanted here by now.
+        let metadata = broker.metadata();
+        let removed = match what {
+            Removal::Segment(id) if is_wanted(broker, &metadata, id) => continue,
+            Removal::Segment(id) => {
+                let Some(_going) = broker.replicas.let_go(id) else { continue };
+                broker.store.prune(id)
+            }
+            Removal::Partition(id) if metadata.partition(id).is_some() => continue,
+            Removal::Partition(id) => broker.store.remove_partition(id),
+            Removal::Topic(id) if metadata.topic(id).is_some() => continue,
+            Removal::Topic(id) => broker.store.remove_topic(id),
+        };
+        match removed {
+            Ok(()) => info!(?what, "what could not be removed before is removed"),
+            Err(again) => debug!(?what, before = why, %again, "it is still not to be removed"),
+        }
+    }
+}
+
+/// Whether a segment is to be kept here.
+fn is_wanted(broker: &Broker, metadata: &Metadata, id: SegmentId) -> bool {
+    let topic = metadata.topic(id.partition.topic);
+    let chain = metadata.partition(id.partition);
+    topic.zip(chain).is_some_and(|(topic, chain)| {
+        let kept = kept(metadata, topic, chain, me(broker));
+        kept.into_iter().any(|key| segment_of(id.partition, key) == id)
+    })
 }
 
 /// Removes what lies on disk and is in no chain. Waits for the disk.

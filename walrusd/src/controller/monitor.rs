@@ -4,13 +4,18 @@
 use std::{sync::Arc, time::Duration};
 
 use tracing::{info, warn};
+use walrus_admin::gc::DueSegment;
 use walrus_metadata::{Command, Partition as Chain, Prune, Sealed, SegmentKey};
-use walrus_replication::{RollReason, retention};
+use walrus_replication::{
+    RollReason,
+    retention::{self, Why},
+};
 use walrus_types::{TimestampMs, TopicPartition, limits};
 
 use crate::{
     broker::{Broker, TopicView},
-    groups,
+    controller::follow,
+    gc, groups,
     partition::Partition,
     topic_config::TopicConfig,
 };
@@ -35,20 +40,38 @@ async fn look(broker: &Arc<Broker>) {
         partition.look_at_limits(uptime);
         partition.expire_producers(broker.config.producers.expiration_ms.into(), now);
     }
+    let mut look = gc::Look::begin(broker.config.segments.check_ms);
     let metadata = broker.metadata();
     let mut prunes = Vec::new();
     for topic in metadata.topics() {
         let view = broker.view(topic);
         for (index, chain) in topic.partitions() {
             let id = TopicPartition { topic: topic.id, partition: *index };
-            prunes.extend(judge(broker, &view, id, chain, now).await);
+            prunes.extend(judge(broker, &view, (id, chain, now), &mut look).await);
         }
     }
     for some in prunes.chunks(limits::CHANGES_PER_COMMAND_MAX) {
+        let command = Command::Prune(some.iter().map(|(prune, _)| prune.clone()).collect());
+        let due = some.iter().flat_map(|(_, due)| due);
         // One that was refused or lost is found again at the next look.
-        if let Err(why) = broker.raft.propose(&Command::Prune(some.to_vec())).await {
-            warn!(%why, prunes = some.len(), "segments that retention gave up are pruned later");
+        match broker.raft.propose(&command).await {
+            Ok(_taken) => look.taken(due),
+            Err(why) => {
+                warn!(%why, prunes = some.len(), "segments that retention gave up are pruned later");
+                let waits_for = format!("the metadata, which did not take it: {why}");
+                look.waits(
+                    due.map(|due| DueSegment { waits_for: waits_for.clone(), ..due.clone() }),
+                );
+            }
         }
+    }
+    let again = Arc::clone(broker);
+    let looked = tokio::task::spawn_blocking(move || {
+        follow::remove_leftovers(&again);
+        again.store.stats().gone.freed_bytes
+    });
+    if let Ok(freed_bytes) = looked.await {
+        broker.gc.note(look, freed_bytes, broker.clock.uptime());
     }
 }
 
@@ -56,10 +79,9 @@ async fn look(broker: &Arc<Broker>) {
 async fn judge(
     broker: &Arc<Broker>,
     topic: &TopicView,
-    id: TopicPartition,
-    chain: &Chain,
-    now: TimestampMs,
-) -> Option<Prune> {
+    (id, chain, now): (TopicPartition, &Chain, TimestampMs),
+    look: &mut gc::Look,
+) -> Option<(Prune, Vec<DueSegment>)> {
     // What groups need is known by their coordinators alone.
     if chain.open().leader.node != broker.identity.node || *topic.topic.name == *groups::TOPIC {
         return None;
@@ -75,19 +97,37 @@ async fn judge(
     }
     let open = loaded.as_ref().and_then(|partition| open_of(partition, chain));
     let decision = retention::judge(&sealed, open.as_ref(), chain.log_start(), &keep, now);
-    for (epoch, why) in &decision.drop {
-        info!(topic = %topic.topic.name, partition = %id.partition, %epoch, %why, "segment goes");
+    let name = &topic.topic.name;
+    look.partition(name, id, decision.next);
+    let due = |epoch, bytes, why: Why, waits_for: &str| DueSegment {
+        topic: name.to_string(),
+        partition: id.partition,
+        epoch,
+        bytes,
+        why: why.to_string(),
+        waits_for: waits_for.to_owned(),
+    };
+    let mut going = Vec::with_capacity(decision.drop.len());
+    // They are the oldest, in the same order.
+    for (segment, (epoch, why)) in sealed.iter().zip(&decision.drop) {
+        info!(topic = %name, partition = %id.partition, %epoch, %why, "segment goes");
+        going.push(due(*epoch, segment.bytes, *why, "the next look"));
+    }
+    if let (Some(why), Some(open)) = (decision.roll_first, &open) {
+        look.waits([due(open.epoch, open.bytes, why, "its seal")]);
     }
     if let (Some(why), Some(partition)) = (decision.roll_first, &loaded)
         && partition.begin_roll(RollReason::Retention, broker.clock.uptime())
     {
-        info!(topic = %topic.topic.name, partition = %id.partition, %why, "open segment is rolled");
+        info!(topic = %name, partition = %id.partition, %why, "open segment is rolled");
     }
-    (decision.log_start > chain.log_start()).then(|| Prune {
-        partition: id,
-        expected: chain.open().key.epoch,
-        log_start: decision.log_start,
-    })
+    let prune =
+        Prune { partition: id, expected: chain.open().key.epoch, log_start: decision.log_start };
+    if decision.log_start > chain.log_start() {
+        return Some((prune, going));
+    }
+    look.waits(going);
+    None
 }
 
 /// The sealed segments of a chain, oldest first, as retention looks at them.

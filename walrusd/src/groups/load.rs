@@ -8,6 +8,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 use walrus_groups::Loader;
+use walrus_storage::segment::Whose;
 
 use super::{records, shard::Shard};
 use crate::{
@@ -30,9 +31,10 @@ pub(super) async fn load(
     let marks = partition.marks();
     let (mut from, end) = (marks.log_start, marks.log_end);
     let (mut loader, mut count, mut unread) = (Loader::default(), 0_u64, 0);
+    let whose: Whose = Arc::new("the coordinator, which loads its groups");
     while from < end {
         wait_for_commit(partition, from).await?;
-        let read = relay::read_committed(broker, partition, from, READ_BYTES).await;
+        let read = relay::read_committed(broker, partition, (from, READ_BYTES), &whose).await;
         let Some((at, chunk)) = read.map_err(|why| why.to_string())? else {
             // The chain has not heard yet what the partition knows.
             tokio::time::sleep(LOOK_AGAIN).await;

@@ -17,6 +17,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use walrus_admin::group::{GroupList, GroupStatus};
 use walrus_replication::backlog::{Known, Spot};
+use walrus_storage::segment::Purpose;
 use walrus_types::{Epoch, NodeId, Offset, SegmentId, TimestampMs, TopicPartition};
 
 use super::board;
@@ -234,7 +235,7 @@ async fn spots_here(
     let (store, count) = (broker.store.clone(), at.len().min(ITEMS_MAX));
     let found = tokio::task::spawn_blocking(move || {
         let find = |Where { segment, offset, end }: Where| {
-            let found = store.segment(segment).batch_at(offset, end);
+            let found = store.segment_for(segment, Purpose::Lookup, None).batch_at(offset, end);
             let (position, header) = found
                 .map_err(|why| why.to_string())?
                 .ok_or_else(|| format!("{segment} is not here up to {offset}"))?;

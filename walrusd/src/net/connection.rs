@@ -12,6 +12,7 @@ use crate::{
     api,
     broker::Broker,
     net::{
+        clients::Connection,
         frames::{Frame, FrameError, FrameReader},
         replies::{self, Reply},
     },
@@ -28,19 +29,22 @@ pub struct Client {
     pub peer: SocketAddr,
     /// The address of ours that it reached: what Metadata tells it when nothing is configured.
     pub reached: SocketAddr,
-    /// Name and version of its library, once it said so (KIP-511).
-    pub software: Option<String>,
+    /// Its connection, as it is listed: knows name and version of its library, once it said so
+    /// (KIP-511).
+    pub connection: Arc<Connection>,
 }
 
 /// Serves `stream` until the client goes, errs, or the broker drains.
 pub async fn serve(broker: Arc<Broker>, stream: TcpStream, peer: SocketAddr) {
     let Ok(reached) = stream.local_addr() else { return };
-    let mut client = Client { peer, reached, software: None };
+    let listed = broker.clients.enter(peer, broker.clock.uptime());
+    let mut client = Client { peer, reached, connection: Arc::clone(listed.connection()) };
     let (read_half, write_half) = stream.into_split();
     let idle_max = Duration::from_millis(broker.config.client.idle_ms);
     let mut reader = FrameReader::new(read_half, Arc::clone(&broker.request_budget), idle_max);
     let (queue, replies) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_MAX);
-    let writer = tokio::spawn(replies::write_in_order(write_half, replies));
+    let writer =
+        tokio::spawn(replies::write_in_order(write_half, replies, Arc::clone(listed.connection())));
 
     let ended = tokio::select! {
         ended = read_requests(&broker, &mut client, &mut reader, &queue) => ended,
@@ -110,6 +114,7 @@ async fn read_kafka(
     let measure =
         |bytes: &[u8]| frame::measure(bytes, frame_limits).map_err(|refused| refused.to_string());
     while let Some(Frame { bytes, charge }) = reader.next(measure).await? {
+        client.connection.came(bytes.len(), broker.clock.uptime());
         let reply = api::begin(broker, client, bytes).await;
         drop(charge);
         let ends = matches!(reply, Reply::Close);
@@ -133,6 +138,7 @@ async fn read_text(
     loop {
         match reader.next(measure).await {
             Ok(Some(Frame { bytes, charge })) => {
+                client.connection.came(bytes.len(), broker.clock.uptime());
                 let reply = text_api::begin(broker, client, bytes).await;
                 drop(charge);
                 if !send(queue, reply).await {

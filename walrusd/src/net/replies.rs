@@ -4,7 +4,7 @@
 //! A reply that must wait (an ack, a long poll) is a future that the writer runs when its turn
 //! has come, so a connection holds the bytes of one large answer at a time.
 
-use std::{io, io::IoSlice, pin::Pin, time::Duration};
+use std::{io, io::IoSlice, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Buf as _, Bytes};
 use futures::FutureExt as _;
@@ -13,6 +13,8 @@ use tokio::{
     net::tcp::OwnedWriteHalf,
     sync::{OwnedSemaphorePermit, mpsc},
 };
+
+use super::clients::Connection;
 
 /// Bytes of one answer, in pieces, its length in front.
 #[derive(Debug, Default)]
@@ -75,6 +77,7 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 pub async fn write_in_order(
     mut half: OwnedWriteHalf,
     mut queue: mpsc::Receiver<Reply>,
+    connection: Arc<Connection>,
 ) -> io::Result<()> {
     let mut gathered = Frames::default();
     let mut next = queue.recv().await;
@@ -85,20 +88,21 @@ pub async fn write_in_order(
                 Some(frames) => gathered.add(frames),
                 None => {
                     // What is ready must not wait for what is not.
-                    gathered.write(&mut half).await?;
+                    connection.took(gathered.write(&mut half).await?);
                     gathered.add(answer.await);
                 }
             },
             Reply::Silent => {}
             Reply::Close => break,
         }
+        connection.answered();
         next = if gathered.bytes() < GATHERED_BYTES_MAX { queue.try_recv().ok() } else { None };
         if next.is_none() {
-            gathered.write(&mut half).await?;
+            connection.took(gathered.write(&mut half).await?);
             next = queue.recv().await;
         }
     }
-    gathered.write(&mut half).await?;
+    connection.took(gathered.write(&mut half).await?);
     half.shutdown().await
 }
 
@@ -112,11 +116,12 @@ impl Frames {
         self.pieces.iter().map(Bytes::len).sum()
     }
 
-    /// Writes all pieces and gives back what they were charged.
-    async fn write(&mut self, half: &mut OwnedWriteHalf) -> io::Result<()> {
+    /// Writes all pieces and gives back what they were charged; answers how many bytes they had.
+    async fn write(&mut self, half: &mut OwnedWriteHalf) -> io::Result<usize> {
+        let bytes = self.bytes();
         write_pieces(half, &mut self.pieces).await?;
         self.charges.clear();
-        Ok(())
+        Ok(bytes)
     }
 }
 

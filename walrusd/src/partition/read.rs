@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use walrus_metadata::{Member, Partition as Chain, Segment as Link, SegmentKey};
 use walrus_storage::{
-    segment::{Chunk, ReadError, Segment},
+    segment::{Chunk, Held, Purpose, ReadError, Whose},
     store::Store,
 };
 use walrus_types::{Epoch, Offset, SegmentId, TopicPartition};
@@ -55,7 +55,7 @@ pub enum FetchFailure {
 #[derive(Debug, Clone)]
 pub struct Place {
     /// Where the bytes are.
-    pub segment: Arc<Segment>,
+    pub segment: Held,
     /// The segment's end, or the commit offset, whichever is lower.
     pub end: Offset,
     /// Who else has it, once it is sealed.
@@ -74,7 +74,7 @@ pub fn check_epoch(given: i32, current: Epoch) -> Result<(), FetchFailure> {
     }
 }
 
-/// The place of `from`; `None` when nothing at or after it is committed yet.
+/// The place of `from`, held for whom it is read; `None` when nothing at or after it is committed yet.
 ///
 /// # Errors
 /// [`FetchFailure::OutOfRange`] for what is gone or was never written.
@@ -82,7 +82,7 @@ pub fn locate(
     store: &Store,
     chain: &Chain,
     partition: &Partition,
-    from: Offset,
+    (from, whose): (Offset, &Whose),
 ) -> Result<Option<Place>, FetchFailure> {
     let marks = partition.marks();
     let log_start = chain.log_start().max(marks.log_start);
@@ -103,7 +103,8 @@ pub fn locate(
         Link::Open(_) => Arc::default(),
         Link::Sealed(_, sealed) => Arc::clone(&sealed.members),
     };
-    Ok(Some(Place { segment: store.segment(id), end, holders }))
+    let segment = store.segment_for(id, Purpose::Read, Some(Arc::clone(whose)));
+    Ok(Some(Place { segment, end, holders }))
 }
 
 /// The name of a link of a partition's chain.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::debug;
-use walrus_storage::segment::Chunk;
+use walrus_storage::segment::{Chunk, Whose};
 use walrus_types::{Offset, batch::BatchHeader};
 
 use super::{
@@ -21,15 +21,15 @@ use crate::{
 };
 
 /// Committed batches from `from` on, or from the log start where that is later, wherever they are;
-/// with the offset they are read from. `None` when there is nothing to read yet.
+/// with the offset they are read from. `whose` holds what is read meanwhile. `None` when there is nothing to read yet.
 ///
 /// # Errors
 /// [`FetchFailure`].
 pub async fn read_committed(
     broker: &Arc<Broker>,
     partition: &Arc<Partition>,
-    from: Offset,
-    bytes_max: usize,
+    (from, bytes_max): (Offset, usize),
+    whose: &Whose,
 ) -> Result<Option<(Offset, Chunk)>, FetchFailure> {
     loop {
         let metadata = broker.metadata();
@@ -37,7 +37,7 @@ pub async fn read_committed(
         let marks = partition.marks();
         let log_start = marks.log_start.max(chain.log_start());
         let at = from.max(log_start).min(marks.commit.max(log_start));
-        let Some(place) = read::locate(&broker.store, chain, partition, at)? else {
+        let Some(place) = read::locate(&broker.store, chain, partition, (at, whose))? else {
             return Ok(None);
         };
         let found = match place.read_async(at, bytes_max).await {

@@ -9,7 +9,7 @@ use tokio::{sync::oneshot, time::timeout};
 use walrus_metadata::Metadata;
 use walrus_raft::Lane;
 use walrus_replication::{FenceAnswer, Member, Refusal};
-use walrus_storage::segment::{CHUNK_BYTES_MAX, Chunk, Segment};
+use walrus_storage::segment::{CHUNK_BYTES_MAX, Chunk, Held, Purpose, Segment};
 use walrus_types::{Offset, SegmentId, StorageId, batch};
 
 use super::{
@@ -72,6 +72,7 @@ impl Replicas {
             return Err(format!("{id} does not hold offset {from}"));
         }
         let (segment, end) = self.place(id).await?;
+        let segment = segment.held_for(Purpose::Copy, None);
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX);
         let chunk = read_chunk(segment, (from, to.min(end)), bytes_max).await?;
         Ok(match <[Bytes; 1]>::try_from(chunk.bytes) {
@@ -297,7 +298,7 @@ pub(super) fn peer_address(metadata: &Metadata, member: Member) -> Option<PeerAd
 
 /// Reads from memory where that is possible, else on a thread that may wait.
 async fn read_chunk(
-    segment: Arc<Segment>,
+    segment: Held,
     (from, to): (Offset, Offset),
     bytes_max: usize,
 ) -> Result<Chunk, String> {

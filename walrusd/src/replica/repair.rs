@@ -31,7 +31,7 @@ use twox_hash::XxHash3_128;
 use walrus_metadata::{Digest, Sealed};
 use walrus_replication::{Member, ProducerTable};
 use walrus_storage::{
-    segment::{AppendError, CHUNK_BYTES_MAX, CutError, ReadError, Segment, StateError},
+    segment::{AppendError, CHUNK_BYTES_MAX, CutError, Purpose, ReadError, Segment, StateError},
     wal::Done,
 };
 use walrus_types::{Offset, SegmentId, batch};
@@ -190,6 +190,7 @@ impl Replicas {
         // Before the look at the metadata: a segment that is pruned after that look takes the
         // handle with it, and nothing is written any more.
         let segment = self.ready(id).await?;
+        let _held = segment.held_for(Purpose::Repair, None);
         let sealed = self.sealed_record(id)?;
         let there = Arc::clone(&segment);
         let is_closed = blocking(move || there.is_sealed().unwrap_or(false)).await?;

@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 use walrus_raft::{CallError, Lane};
+use walrus_storage::segment::Whose;
 use walrus_types::{NodeId, Offset, PartitionIndex, TopicId, TopicPartition, limits};
 
 use super::{
@@ -211,7 +212,8 @@ async fn read(
     let led = broker.leased(&view, partition).await;
     let led = led.map_err(|why| ErrandError::NotHere(why.to_string()))?;
     let bytes_max = usize::try_from(bytes_max).unwrap_or(limits::BATCH_BYTES_MAX);
-    match relay::read_committed(broker, &led, from, bytes_max).await {
+    let whose: Whose = Arc::new("a GET of the text protocol");
+    match relay::read_committed(broker, &led, (from, bytes_max), &whose).await {
         Ok(Some((from, chunk))) => Ok((Answer::Read { from }, chunk.bytes.concat().into())),
         Ok(None) => Ok((Answer::Nothing, Bytes::new())),
         Err(why) => Err(ErrandError::Failed(why.to_string())),

@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use walrus_admin::connection::Activity;
 use walrus_types::{PartitionIndex, TopicPartition};
 use walrus_wire::text::{self, Command};
 
@@ -40,12 +41,17 @@ const HEARD_OF: Duration = Duration::from_millis(150);
 const GET_MAX: Duration = Duration::from_secs(15);
 
 /// Serves one command up to the point where the connection's next one may begin.
-pub async fn begin(broker: &Arc<Broker>, _client: &Client, frame: Bytes) -> Reply {
+pub async fn begin(broker: &Arc<Broker>, client: &Client, frame: Bytes) -> Reply {
     let command = match text::parse(&frame) {
         Ok(command) => command,
         Err(why) => return ready(text::Reply::Err(&why.to_string())),
     };
     broker.metrics.text_command(&command);
+    client.connection.commanded(match command {
+        Command::Put { .. } => Activity::Produce,
+        Command::Get { .. } => Activity::Fetch,
+        Command::Register { .. } | Command::State { .. } | Command::Metrics => Activity::Other,
+    });
     match command {
         Command::Register { topic } => register(broker, topic).await,
         Command::Put { topic, payload } => put(broker, topic, frame.slice_ref(payload)).await,

@@ -10,6 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use walrus_admin::{
+    connection::ClientList,
     event::Event,
     group::{GroupList, GroupStatus},
     partition::Chain,
@@ -65,6 +66,7 @@ enum Kept<'a> {
         chain: Result<Cow<'a, Chain>, Cow<'a, str>>,
     },
     Groups(Result<Cow<'a, GroupList>, Cow<'a, str>>),
+    Clients(Result<Cow<'a, ClientList>, Cow<'a, str>>),
     Group {
         name: Cow<'a, str>,
         group: Result<Cow<'a, GroupStatus>, Cow<'a, str>>,
@@ -97,6 +99,7 @@ pub(super) fn plain(told: &Told) -> Result<Vec<u8>, Unkept> {
         }
         Told::Events(events) => Kept::Events(events.as_deref().map(Cow::Borrowed)),
         Told::Groups(groups) => Kept::Groups(lent(groups)),
+        Told::Clients(clients) => Kept::Clients(lent(clients)),
         Told::Group { name, group } => {
             Kept::Group { name: Cow::Borrowed(name), group: lent(group) }
         }
@@ -127,6 +130,7 @@ pub(super) fn told(body: &[u8], known: &mut Option<Arc<Snapshot>>) -> Result<Tol
         Kept::Chain { name, chain } => Told::Chain { name: name.into_owned(), chain: owned(chain) },
         Kept::Events(events) => Told::Events(events.map(Cow::into_owned)),
         Kept::Groups(groups) => Told::Groups(owned(groups)),
+        Kept::Clients(clients) => Told::Clients(owned(clients)),
         Kept::Group { name, group } => Told::Group { name: name.into_owned(), group: owned(group) },
         Kept::Lost { why, next_at_ms } => {
             Told::Lost { why: why.into_owned(), next_at: UptimeMs(next_at_ms) }

@@ -105,6 +105,7 @@ impl Recorder {
             Told::Events(_)
             | Told::Chain { .. }
             | Told::Groups(_)
+            | Told::Clients(_)
             | Told::Group { .. }
             | Told::Kept(_)
             | Told::Ended(_) => self.record(Kind::Also, None, now, body::plain(told)?),

@@ -17,7 +17,9 @@ pub use self::demo::Demo;
 use super::{Also, CHAIN_LINKS, Told};
 use crate::model::PartitionName;
 
+mod clients;
 mod demo;
+mod going;
 mod groups;
 mod nodes;
 mod operations;
@@ -385,6 +387,7 @@ impl Simulated {
                 Told::Chain { name: name.clone(), chain }
             }
             Also::Groups => Told::Groups(Ok(Arc::new(self.groups()))),
+            Also::Clients => Told::Clients(Ok(Arc::new(self.clients()))),
             Also::Group(name) => {
                 Told::Group { name: name.clone(), group: self.group(name).map(Arc::new) }
             }

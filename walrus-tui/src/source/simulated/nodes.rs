@@ -60,6 +60,7 @@ impl Simulated {
                 pruned_held: u64::from(at == 1) * 2,
                 pruned_holders: u64::from(at == 1) * 3,
             },
+            gc: Some(self.gc(at)),
             disk: Some(DiskVitals {
                 total_bytes: 1 << 40,
                 free_bytes: (1 << 40) - (1 << 38) - stored,

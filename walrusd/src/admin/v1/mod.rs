@@ -15,6 +15,8 @@
 //! | `GET /v1/topics/{topic}/partitions/{partition}/segments` | a chain; `before`, `limit` |
 //! | `GET /v1/groups` | consumer groups and what they have to read; `after`, `limit` |
 //! | `GET /v1/groups/{group}` | one of them: its members, its lag in each partition |
+//! | `GET /v1/clients` | who is connected; `node`, `after`, `limit` |
+//! | `GET /v1/gc` | what is unlinked, what waits for it, and who holds it |
 //! | `GET /v1/raft` | the metadata group |
 //! | `POST /v1/plans` | says what a drain, an undrain, a removal, a rollover, another leader of the metadata group or an unsafe seal would come to |
 //! | `GET /v1/plans/{plan}`, `POST /v1/plans/{plan}/run` | such a plan; carries it out |
@@ -22,14 +24,16 @@
 //! | `POST /v1/operations/{operation}/cancel` | takes it back |
 //!
 //! Any node answers everything. Reads come from its own metadata; of groups only their coordinators
-//! know and of plans only the controller, so the node that is asked asks them. Every change of a
+//! know, of clients the nodes that serve them and of plans only the controller, so the node that is asked asks them. Every change of a
 //! cluster is a plan first, and may be asked for twice. The models are `walrus-admin`'s. Read next:
 //! `operations.rs` for changes, `crate::operations` for what they come to, `answer.rs` for the form.
 
 mod answer;
 mod changes;
+mod clients;
 mod cluster;
 mod events;
+mod gc;
 mod groups;
 mod nodes;
 mod openapi;
@@ -48,7 +52,7 @@ pub(super) use self::{answer::refusal, stream::Hub};
 use super::routes::Sources;
 
 /// What there is, for whoever asks for something else.
-pub(super) const ROUTES: [&str; 22] = [
+pub(super) const ROUTES: [&str; 24] = [
     "GET /v1/self",
     "GET /v1/self/vitals",
     "GET /v1/snapshot",
@@ -64,6 +68,8 @@ pub(super) const ROUTES: [&str; 22] = [
     "GET /v1/topics/{topic}/partitions/{partition}/segments",
     "GET /v1/groups",
     "GET /v1/groups/{group}",
+    "GET /v1/clients",
+    "GET /v1/gc",
     "GET /v1/raft",
     "POST /v1/plans",
     "GET /v1/plans/{plan}",
@@ -90,6 +96,8 @@ pub(super) fn router() -> Router<Sources> {
         .route("/v1/topics/{topic}/partitions/{partition}/segments", get(partitions::chain))
         .route("/v1/groups", get(groups::list))
         .route("/v1/groups/{group}", get(groups::one))
+        .route("/v1/clients", get(clients::list))
+        .route("/v1/gc", get(gc::status))
         .route("/v1/raft", get(raft::status))
         .route("/v1/plans", post(operations::plan))
         .route("/v1/plans/{plan}", get(operations::planned))

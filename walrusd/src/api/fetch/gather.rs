@@ -6,6 +6,7 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit},
     time::Instant,
 };
+use walrus_storage::segment::Whose;
 use walrus_types::{Offset, TopicPartition};
 use walrus_wire::{
     fetch::{Fetched, FetchedPartition, FetchedTopic, Leader, NodeEndpoint},
@@ -43,6 +44,8 @@ const READ_COMMITTED: i8 = 1;
 pub(super) struct Gathering {
     broker: Arc<Broker>,
     reached: SocketAddr,
+    /// The client, as a holder of what is read for it.
+    whose: Whose,
     head: Head,
     scope: Scope,
     bytes_min: usize,
@@ -81,7 +84,7 @@ struct Pass {
 
 impl Gathering {
     pub(super) fn new(
-        (broker, reached): (Arc<Broker>, SocketAddr),
+        (broker, reached, whose): (Arc<Broker>, SocketAddr, Whose),
         head: Head,
         request: &FetchRequest,
         scope: Scope,
@@ -90,6 +93,7 @@ impl Gathering {
         Self {
             broker,
             reached,
+            whose,
             head,
             scope,
             bytes_min: usize::try_from(request.min_bytes).unwrap_or(0),
@@ -203,7 +207,9 @@ impl Gathering {
             log_start: marks.log_start.max(chain.log_start()),
             ..Records::default()
         };
-        let Some(place) = read::locate(&self.broker.store, chain, partition, wanted.from)? else {
+        let Some(place) =
+            read::locate(&self.broker.store, chain, partition, (wanted.from, &self.whose))?
+        else {
             return Ok((records, None));
         };
         if left == 0 && !first {

@@ -7,8 +7,9 @@
 mod gather;
 pub mod sessions;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
+use walrus_storage::segment::Whose;
 use walrus_types::Offset;
 use walrus_wire::{
     fetch::{FetchReply, Fetched},
@@ -22,19 +23,18 @@ use self::{
 use super::Head;
 use crate::{
     broker::Broker,
-    net::replies::{Frames, Reply},
+    net::{
+        clients::Connection,
+        connection::Client,
+        replies::{Frames, Reply},
+    },
 };
 
 /// The first version that names topics by id.
 pub(super) const TOPIC_IDS_SINCE: i16 = 13;
 
 /// Answers when enough is there, or the time is up.
-pub fn begin(
-    broker: &Arc<Broker>,
-    reached: SocketAddr,
-    head: Head,
-    request: FetchRequest,
-) -> Reply {
+pub fn begin(broker: &Arc<Broker>, client: &Client, head: Head, request: FetchRequest) -> Reply {
     let by_id = head.version >= TOPIC_IDS_SINCE;
     let wanted = wanted(&request, by_id);
     let forgotten = forgotten(&request, by_id);
@@ -43,9 +43,10 @@ pub fn begin(
     // Versions before 7 know no sessions; their request decodes to "none".
     match broker.sessions.scope(session, wanted, &forgotten, (Instant::now(), id_new)) {
         Ok(scope) => {
-            let broker = Arc::clone(broker);
+            let (broker, reached) = (Arc::clone(broker), client.reached);
+            let whose: Whose = Arc::<Connection>::clone(&client.connection);
             Reply::later(async move {
-                let gathering = Gathering::new((broker, reached), head, &request, scope);
+                let gathering = Gathering::new((broker, reached, whose), head, &request, scope);
                 gathering.answer().await
             })
         }

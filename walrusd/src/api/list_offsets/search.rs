@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use tracing::debug;
 use walrus_metadata::{Partition as Chain, Segment as Link};
-use walrus_storage::{segment::Segment, store::Store};
+use walrus_storage::{
+    segment::{Held, Purpose, Segment},
+    store::Store,
+};
 use walrus_types::{
     Offset, TimestampMs, TopicPartition,
     batch::{self, BatchHeader},
@@ -133,8 +136,8 @@ impl Log {
     }
 
     /// A segment, and what of it may be read.
-    fn open(&self, link: Link<'_>) -> Result<(Arc<Segment>, Offset, Offset), FetchFailure> {
-        let segment = self.store.segment(segment_id(self.id, link));
+    fn open(&self, link: Link<'_>) -> Result<(Held, Offset, Offset), FetchFailure> {
+        let segment = self.store.segment_for(segment_id(self.id, link), Purpose::Lookup, None);
         let end = link.end().unwrap_or(self.end).min(self.end);
         Ok((segment, self.start.max(link.key().base), end))
     }

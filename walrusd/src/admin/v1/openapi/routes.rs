@@ -2,7 +2,9 @@
 
 use walrus_admin::{
     cluster::{BootstrapRequest, ClusterStatus, FormAnswer, JoinRequest, SelfStatus},
+    connection::ClientList,
     event::EventList,
+    gc::GcStatus,
     group::{GroupList, GroupStatus},
     health::ClusterHealth,
     node::NodeList,
@@ -66,6 +68,12 @@ pub(super) fn routes() -> Vec<Route> {
             .query(number("limit", (1, 1_000), "so many at most"))
             .tells::<GroupList>(),
         Route::get("/v1/groups/{group}", "One group: its members, its lag in each partition").tells::<GroupStatus>(),
+        Route::get("/v1/clients", "Who is connected to the nodes, a page at a time, the oldest connections first")
+            .query(text("node", "to that node"))
+            .query(text("after", "those after NODE/CONNECTION: the `next` of the page before"))
+            .query(number("limit", (1, 1_000), "so many at most"))
+            .tells::<ClientList>(),
+        Route::get("/v1/gc", "What every node unlinked, what waits for it, and who holds what is pruned").tells::<GcStatus>(),
         Route::get("/v1/raft", "The metadata group as this node sees it").tells::<RaftStatus>(),
         Route::post("/v1/plans", "Says what a change would come to, and changes nothing").takes::<Wanted>().tells::<Plan>(),
         Route::get("/v1/plans/{plan}", "A plan, while it may be carried out").tells::<Plan>(),
