@@ -17,6 +17,7 @@ mod node;
 pub mod offsets;
 pub mod raw;
 pub mod reach;
+pub mod stream;
 pub mod terminal;
 pub mod text;
 

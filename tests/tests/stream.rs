@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
@@ -14,60 +14,11 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 use walrus_admin::snapshot::Snapshot;
 use walrus_load::topic::{self, Topics};
-use walrus_tests::{Cluster, Node, NodeSettings, folder, load::Load, text::TextClient};
+use walrus_tests::{
+    Cluster, Node, NodeSettings, folder, load::Load, stream::Stream, text::TextClient,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// One stream, read by hand.
-struct Stream {
-    lines: BufReader<TcpStream>,
-    /// The last id.
-    id: Option<u64>,
-}
-
-impl Stream {
-    /// HTTP/1.0 has no chunks: what comes is the stream alone.
-    fn ask(at: SocketAddr, query: &str, last: Option<u64>) -> Result<TcpStream> {
-        let mut stream = TcpStream::connect(at)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let last = last.map(|last| format!("Last-Event-ID: {last}\r\n")).unwrap_or_default();
-        write!(stream, "GET /v1/stream?{query} HTTP/1.0\r\nHost: walrus\r\n{last}\r\n")?;
-        Ok(stream)
-    }
-
-    fn open(at: SocketAddr, query: &str, last: Option<u64>) -> Result<Self> {
-        let mut lines = BufReader::new(Self::ask(at, query, last)?);
-        let mut line = String::new();
-        lines.read_line(&mut line)?;
-        ensure!(line.contains(" 200 "), "{line}");
-        while line != "\r\n" {
-            line.clear();
-            ensure!(lines.read_line(&mut line)? > 0, "no head");
-        }
-        Ok(Self { lines, id: last })
-    }
-
-    /// The next message: its name and document.
-    fn next(&mut self) -> Result<(String, Value)> {
-        let (mut name, mut data) = (String::new(), None);
-        loop {
-            let mut line = String::new();
-            ensure!(self.lines.read_line(&mut line)? > 0, "the stream has ended");
-            let line = line.trim_end_matches('\n');
-            if let Some(id) = line.strip_prefix("id: ") {
-                self.id = Some(id.parse()?);
-            } else if let Some(told) = line.strip_prefix("event: ") {
-                told.clone_into(&mut name);
-            } else if let Some(told) = line.strip_prefix("data: ") {
-                data = Some(serde_json::from_str(told)?);
-            } else if line.is_empty()
-                && let Some(data) = data.take()
-            {
-                return Ok((name, data));
-            }
-        }
-    }
-}
 
 fn get(node: &Node, path: &str) -> Result<Value> {
     let (status, body) = node.admin_get(path)?;

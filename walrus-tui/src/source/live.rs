@@ -6,22 +6,20 @@
 //! after a while that grows, with chance in it; whoever presses a key for news is answered at once.
 //! Nothing is lost by a slow console: a node skips for it what was in between.
 
+mod beside;
+
 use std::{
-    future::pending,
-    pin::Pin,
     sync::{Arc, mpsc::SyncSender},
     time::{Duration, Instant},
 };
 
-use serde::de::DeserializeOwned;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
 use walrus_admin::{
-    Code, Endpoint, Kind,
+    Code, Endpoint,
     client::{Client, ClientError, actor},
-    escape,
     event::{Event, EventList, Repeats},
     operation::{CancelRequest, Operation},
     plan::{Plan, RunRequest},
@@ -30,10 +28,11 @@ use walrus_admin::{
 };
 use walrus_types::{UptimeMs, chance::Chance};
 
-use super::{Also, CHAIN_LINKS, Hand, Source, Told, Wanted};
+use self::beside::{Asking, Beside};
+use super::{Also, Hand, Source, Told, Wanted};
 use crate::{
     app::doing::{Act, Acted, unreachable},
-    model::{PartitionName, find},
+    model::find,
 };
 
 /// Between two questions, and between two signs of life that a stream is asked for.
@@ -62,9 +61,6 @@ enum Ended {
     Heard,
 }
 
-/// What is asked for beside the cluster as a whole.
-type Asking = Pin<Box<dyn Future<Output = Told>>>;
-
 /// Whom to ask.
 struct Asked {
     client: Client,
@@ -79,6 +75,8 @@ struct Asked {
     wanted: watch::Receiver<Wanted>,
     tell: SyncSender<Told>,
     asking: Option<Asking>,
+    /// Whether whoever is followed tells lists in a stream, as far as is known.
+    tells_lists: bool,
     asked_at: Option<Instant>,
 }
 
@@ -93,6 +91,7 @@ impl Asked {
             wanted,
             tell,
             asking: None,
+            tells_lists: true,
             asked_at: None,
         }
     }
@@ -107,6 +106,7 @@ impl Asked {
             return Ok(Ended::Nothing("there is nobody to ask".to_owned()));
         };
         let after = self.known.as_ref().map(|known| known.metadata_version);
+        self.tells_lists = true;
         match Following::begin(&at, WANTED, after, (ANSWER_MAX, ANSWER_MAX)).await {
             Ok(following) => self.follow(&at, following).await,
             // It has no stream, or has no place left.
@@ -126,9 +126,8 @@ impl Asked {
         loop {
             let news = tokio::select! {
                 news = following.next() => news,
-                told = asking(&mut self.asking) => {
-                    self.asking = None;
-                    self.tell(told)?;
+                beside = beside::asking(&mut self.asking) => {
+                    self.take_beside(at, beside)?;
                     continue;
                 }
                 changed = self.wanted.changed() => {
@@ -149,6 +148,7 @@ impl Asked {
                     Some(known) => Snapshot::clone(known).with(told),
                     None => continue,
                 },
+                Ok(News::Groups(_) | News::Clients(_)) => continue,
                 Ok(News::Events(list)) => {
                     self.tell_events(list)?;
                     continue;
@@ -176,6 +176,7 @@ impl Asked {
     /// Asks a node that has no stream, again and again.
     async fn poll(&mut self, at: &Endpoint) -> Result<Ended, Unheard> {
         let mut heard = false;
+        self.tells_lists = false;
         self.tell(Told::Events(None))?;
         loop {
             let began = Instant::now();
@@ -190,8 +191,8 @@ impl Asked {
             heard = true;
             self.take(at, snapshot)?;
             if let Some(asking) = self.asking.take() {
-                let told = asking.await;
-                self.tell(told)?;
+                let beside = asking.await;
+                self.take_beside(at, beside)?;
             }
             // Another wish ends the pause; its end of the wish ends the console.
             let pause = EVERY.saturating_sub(began.elapsed());
@@ -247,8 +248,21 @@ impl Asked {
         let wish = self.wanted.borrow_and_update().clone();
         self.asked_at = Some(Instant::now());
         if let Some(wish) = wish.also {
-            self.asking = Some(Box::pin(also(self.client.clone(), at.clone(), wish)));
+            let tells_lists = self.tells_lists;
+            let beside = beside::begin(self.client.clone(), at.clone(), wish, tells_lists);
+            self.asking = Some(Box::pin(beside));
         }
+    }
+
+    /// Tells what came, and waits for what comes after it where it is followed.
+    fn take_beside(&mut self, at: &Endpoint, beside: Beside) -> Result<(), Unheard> {
+        let Beside { told, following, tells_lists } = beside;
+        self.tells_lists = tells_lists;
+        let next = |(wish, following)| {
+            Box::pin(beside::next(self.client.clone(), at.clone(), wish, following)) as Asking
+        };
+        self.asking = following.map(next);
+        self.tell(told)
     }
 
     fn tell_events(&mut self, list: EventList) -> Result<(), Unheard> {
@@ -272,40 +286,6 @@ impl Asked {
             if at.is_reachable() && !self.order.contains(&at) && self.order.len() < most {
                 self.order.push(at);
             }
-        }
-    }
-}
-
-/// What is being asked for, or for ever.
-async fn asking(asking: &mut Option<Asking>) -> Told {
-    match asking {
-        Some(asking) => asking.await,
-        None => pending().await,
-    }
-}
-
-async fn more<T: Kind + DeserializeOwned>(
-    client: &Client,
-    at: &Endpoint,
-    path: &str,
-) -> Result<Arc<T>, String> {
-    client.get_at(at, path).await.map(Arc::new).map_err(|why| why.to_string())
-}
-
-async fn also(client: Client, at: Endpoint, also: Also) -> Told {
-    match also {
-        Also::Chain(name) => {
-            let PartitionName { topic, partition } = &name;
-            let path =
-                format!("/v1/topics/{topic}/partitions/{partition}/segments?limit={CHAIN_LINKS}");
-            let chain = more(&client, &at, &path).await;
-            Told::Chain { name, chain }
-        }
-        Also::Groups => Told::Groups(more(&client, &at, "/v1/groups").await),
-        Also::Clients => Told::Clients(more(&client, &at, "/v1/clients").await),
-        Also::Group(name) => {
-            let group = more(&client, &at, &format!("/v1/groups/{}", escape(&name))).await;
-            Told::Group { name, group }
         }
     }
 }

@@ -132,7 +132,9 @@ async fn show(
     loop {
         let list = match following.next().await {
             Ok(News::Events(list)) => list,
-            Ok(News::Snapshot(_) | News::Vitals(_)) => continue,
+            Ok(News::Snapshot(_) | News::Vitals(_) | News::Groups(_) | News::Clients(_)) => {
+                continue;
+            }
             Err(why) => return Ok(why),
         };
         if list.truncated {

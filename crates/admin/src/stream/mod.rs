@@ -17,9 +17,11 @@ use tokio::time::timeout;
 pub use self::frames::{Frame, Frames, MESSAGE_BYTES_MAX, TooLong};
 use crate::{
     client::{ANSWER_BYTES_MAX, ClientError, connect, refused},
+    connection::ClientList,
     document::{Head, Kind},
     endpoint::Endpoint,
     event::EventList,
+    group::GroupList,
     snapshot::{Snapshot, VitalsList},
 };
 
@@ -35,6 +37,10 @@ pub enum News {
     Events(EventList),
     /// What nodes say of themselves.
     Vitals(VitalsList),
+    /// Consumer groups, where they were asked for.
+    Groups(GroupList),
+    /// Who is connected, where that was asked for.
+    Clients(ClientList),
 }
 
 /// One node's stream.
@@ -158,6 +164,8 @@ impl Following {
             "snapshot" => Some(News::Snapshot(Box::new(self.document(&frame.data)?))),
             "events" => Some(News::Events(self.document(&frame.data)?)),
             "vitals" => Some(News::Vitals(self.document(&frame.data)?)),
+            "groups" => Some(News::Groups(self.document(&frame.data)?)),
+            "clients" => Some(News::Clients(self.document(&frame.data)?)),
             _ => None,
         };
         if let Some(id) = &frame.id {

@@ -8,7 +8,10 @@ use std::{
 use walrus_admin::{ApiError, Document, ErrorDocument};
 
 use super::*;
-use crate::source::simulated::{Simulated, Size};
+use crate::{
+    model::PartitionName,
+    source::simulated::{Simulated, Size},
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -159,4 +162,59 @@ fn the_chain_that_is_shown_is_asked_for_as_soon_as_it_is_another() {
         assert_eq!(chains.recv_timeout(PATIENCE), Ok(expected));
     }
     drop(told);
+}
+
+/// What a stream tells, or a question is answered with.
+fn groups(name: &str) -> String {
+    let mut list = Simulated::new(1, Size { nodes: 1, partitions: 12 }).groups();
+    list.items.truncate(1);
+    name.clone_into(&mut list.items[0].group);
+    serde_json::to_string(&Document::of(&list)).unwrap()
+}
+
+#[test]
+fn a_list_is_followed_where_the_node_tells_it_and_asked_for_where_it_does_not() {
+    for (tells_lists, expected) in [(true, ["first", "second"]), (false, ["asked", "asked"])] {
+        let at = node(move |asked| {
+            if asked.starts_with("get /v1/stream?kinds=group") {
+                let told = ["first", "second"]
+                    .map(|name| format!("event: groups\ndata: {}\n\n", groups(name)));
+                let refused = ApiError::new(Code::BadRequest, "kinds: \"group\" is unknown");
+                let refused = ErrorDocument { error: refused, routes: Vec::new() };
+                return match tells_lists {
+                    true => body("200 OK", "text/event-stream", &told.concat()),
+                    false => {
+                        body("400 x", "application/json", &serde_json::to_string(&refused).unwrap())
+                    }
+                };
+            }
+            match asked.split_whitespace().nth(1) {
+                Some(path) if path.starts_with("/v1/stream") => not_found(),
+                Some("/v1/groups") => body("200 OK", "application/json", &groups("asked")),
+                _ => body("200 OK", "application/json", &snapshot(7)),
+            }
+        });
+        let client = Client::new(vec![at.clone()], ANSWER_MAX);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let name = |told: &Told| match told {
+            Told::Groups(Ok(groups)) => groups.items[0].group.clone(),
+            other => format!("{other:?}"),
+        };
+        runtime.block_on(async {
+            let told = beside::begin(client.clone(), at.clone(), Also::Groups, true).await;
+            assert_eq!((name(&told.told), told.tells_lists), (expected[0].to_owned(), tells_lists));
+            let again = match told.following {
+                Some((wish, following)) => {
+                    beside::next(client.clone(), at.clone(), wish, following).await
+                }
+                None => beside::begin(client.clone(), at.clone(), Also::Groups, false).await,
+            };
+            assert_eq!(name(&again.told), expected[1]);
+            // When the stream ends the node is asked once more.
+            if let Some((wish, following)) = again.following {
+                let ended = beside::next(client, at, wish, following).await;
+                assert_eq!((name(&ended.told), ended.following.is_none()), ("asked".into(), true));
+            }
+        });
+    }
 }

@@ -20,7 +20,7 @@ use crate::{
 
 /// The last connection of the page before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct After {
+pub(super) struct After {
     node: NodeId,
     connection: u64,
 }
@@ -30,14 +30,24 @@ pub(super) async fn list(Live(broker): Live, uri: Uri) -> Answer<ClientList> {
     let limit = parameter(&given, "limit")?.unwrap_or(CLIENTS_PAGE_MAX).clamp(1, CLIENTS_PAGE_MAX);
     let after = given.get("after").map(|after| after_of(after)).transpose()?;
     let only = given.get("node").map(|node| node_id(node)).transpose()?;
-    let nodes = nodes(&broker, only, after)?;
+    Ok(Told(page(&broker, only, after, limit).await?))
+}
+
+/// One page of the list.
+pub(super) async fn page(
+    broker: &Arc<Broker>,
+    only: Option<NodeId>,
+    after: Option<After>,
+    limit: usize,
+) -> Result<ClientList, ApiError> {
+    let nodes = nodes(broker, only, after)?;
     let asked = nodes.into_iter().map(|node| {
         let after = after.filter(|after| after.node == node).map(|after| after.connection);
-        let broker = Arc::clone(&broker);
+        let broker = Arc::clone(broker);
         async move { (node, vitals::clients_of(&broker, node, after, limit).await) }
     });
     let (items, next, missing) = joined(join_all(asked).await, limit);
-    Ok(Told(ClientList { answered_by: broker.identity.node, items, next, missing }))
+    Ok(ClientList { answered_by: broker.identity.node, items, next, missing })
 }
 
 fn after_of(given: &str) -> Result<After, ApiError> {

@@ -40,13 +40,14 @@ pub(super) fn routes() -> Vec<Route> {
             .query(number("limit", (1, 1_000), "so many at most, and the rest of the last one's version"))
             .tells::<EventList>(),
         Route::get("/v1/stream", "Snapshots, events and vitals as they come, as server-sent events")
-            .query(text("kinds", "which messages, with commas between them: snapshot, event, vitals; without it all"))
+            .query(text("kinds", "which messages, with commas between them: snapshot, event, vitals, group, client; without it the first three"))
             .query(number("every_ms", (250, 60_000), "the time between two deltas (after a rest three may follow each other), and between two vitals; 1000 where it is missing"))
             .query(number("after", VERSION, "the version that the reader has; a header Last-Event-ID stands above it"))
             .query(text("topics", "only these topics, with commas between them"))
             .query(text("partitions", "only these partitions, as TOPIC/PARTITION with commas between them"))
             .query(text("nodes", "only these nodes, with commas between them"))
-            .streams::<Snapshot>("snapshot").streams::<EventList>("events").streams::<VitalsList>("vitals"),
+            .streams::<Snapshot>("snapshot").streams::<EventList>("events").streams::<VitalsList>("vitals")
+            .streams::<GroupList>("groups").streams::<ClientList>("clients"),
         Route::get("/v1/openapi.json", "This description").tells_itself(),
         Route::get("/v1/cluster", "The cluster as this node's metadata has it").tells::<ClusterStatus>(),
         Route::get("/v1/cluster/health", "What that comes to").tells::<ClusterHealth>(),

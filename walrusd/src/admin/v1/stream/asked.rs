@@ -11,15 +11,20 @@ use walrus_admin::{
 };
 use walrus_types::{NodeId, PartitionIndex};
 
-use super::super::{
-    answer::{node_id, parameters},
-    partitions::index_of,
+use super::{
+    super::{
+        answer::{node_id, parameters},
+        partitions::index_of,
+    },
+    lists::List,
 };
 
 /// The least and the longest time between two deltas, and between two vitals.
 pub(super) const EVERY_MS: (u64, u64) = (250, 60_000);
 /// Where nobody says how often.
 const EVERY_MS_DEFAULT: u64 = 1_000;
+/// What may be asked for. Lists, which other nodes are asked for, are told only if they are named.
+const KINDS: [&str; 5] = ["snapshot", "event", "vitals", List::Groups.kind(), List::Clients.kind()];
 /// Names that one parameter has at most.
 const NAMES_MAX: usize = 100;
 /// Where a reader that comes back says what it had last.
@@ -34,6 +39,8 @@ pub(super) struct Asked {
     pub(super) events: bool,
     /// What nodes say of themselves, between two snapshots.
     pub(super) vitals: bool,
+    /// Lists, by their places.
+    pub(super) lists: [bool; List::ALL.len()],
     /// The least time between two deltas.
     pub(super) every_ms: u64,
     /// The version that it knows.
@@ -62,8 +69,8 @@ impl Asked {
         let wants =
             |kind: &str| kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|one| one == kind));
         for kind in kinds.iter().flatten() {
-            if !["snapshot", "event", "vitals"].contains(&kind.as_str()) {
-                let why = format!("kinds: {kind:?} is none of snapshot, event, vitals");
+            if !KINDS.contains(&kind.as_str()) {
+                let why = format!("kinds: {kind:?} is none of {}", KINDS.join(", "));
                 return Err(ApiError::new(Code::BadRequest, why));
             }
         }
@@ -88,6 +95,7 @@ impl Asked {
             snapshots: wants("snapshot"),
             events: wants("event"),
             vitals: wants("vitals"),
+            lists: List::ALL.map(|list| kinds.is_some() && wants(list.kind())),
             every_ms,
             after,
             only: Only {
@@ -204,6 +212,8 @@ mod tests {
     fn what_is_not_said_is_all_once_a_second_from_now_on() {
         let asked = read("", None).unwrap();
         assert!(asked.snapshots && asked.events && asked.vitals);
+        assert_eq!(asked.lists, [false, false], "they cost other nodes something");
+        assert_eq!(read("kinds=client,event", None).unwrap().lists, [false, true]);
         assert_eq!((asked.every_ms, asked.after, asked.only.key()), (1_000, None, String::new()));
         let asked = read("kinds=event&every_ms=250&after=7", None).unwrap();
         assert!(!asked.snapshots && asked.events && !asked.vitals);

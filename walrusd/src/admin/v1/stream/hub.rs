@@ -19,6 +19,7 @@ use super::{
     asked::Only,
     bench::Bench,
     frame::frame,
+    lists::Lists,
 };
 use crate::{admin::routes::Sources, broker::Broker, vitals};
 
@@ -38,6 +39,7 @@ struct Shared {
     room: Arc<Semaphore>,
     kept: Mutex<Kept>,
     bench: Bench,
+    lists: Lists,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +64,12 @@ type Key = (What, String);
 impl Default for Hub {
     fn default() -> Self {
         let room = Arc::new(Semaphore::new(WATCHERS_MAX));
-        Self(Arc::new(Shared { room, kept: Mutex::default(), bench: Bench::default() }))
+        Self(Arc::new(Shared {
+            room,
+            kept: Mutex::default(),
+            bench: Bench::default(),
+            lists: Lists::default(),
+        }))
     }
 }
 
@@ -77,10 +84,16 @@ impl Hub {
         drop(place);
         if self.0.room.available_permits() == WATCHERS_MAX {
             self.0.bench.rest();
+            self.0.lists.rest();
             if let Ok(mut kept) = self.0.kept.try_lock() {
                 *kept = Kept::default();
             }
         }
+    }
+
+    /// What is made of lists, and where.
+    pub(super) fn lists(&self) -> (&Lists, &Bench) {
+        (&self.0.lists, &self.0.bench)
     }
 
     /// The cluster now, as all see it who ask within a moment.

@@ -9,6 +9,7 @@
 //! | `events` | `EventList` | something changed: what came after the last of them |
 //! | `snapshot` | `Snapshot` with `since` | something changed: what `GET /v1/snapshot?since=` tells |
 //! | `vitals` | `VitalsList` | each `every_ms`, unless a snapshot has just told it |
+//! | `groups`, `clients` | `GroupList`, `ClientList` | where `kinds` names them, each 2 s or `every_ms` |
 //!
 //! The `id` of a message is the version of the metadata of which the reader has everything then. It
 //! is with the last message of a version only: who comes back with it, here or at another node, may
@@ -23,6 +24,7 @@ mod asked;
 mod bench;
 mod frame;
 mod hub;
+mod lists;
 mod pace;
 
 use std::{
@@ -51,6 +53,7 @@ pub(in crate::admin) use self::hub::Hub;
 use self::{
     asked::Asked,
     frame::{GREETING, heartbeat},
+    lists::Asking,
     pace::{Due, Pace},
 };
 use super::{
@@ -119,6 +122,8 @@ struct Watcher {
     delta_of: Option<u64>,
     /// Until when this node may come to know what the reader does.
     behind_until: UptimeMs,
+    /// Lists that are being asked for.
+    lists: Asking,
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -147,6 +152,7 @@ impl Watcher {
             delta_of: None,
             behind_until: UptimeMs(broker.clock.uptime().0 + BEHIND_MAX_MS),
             group: None,
+            lists: Asking::default(),
             known: asked.after,
             told,
             sources,
@@ -199,6 +205,10 @@ impl Watcher {
             Due::Delta if snapshots => self.stage = Stage::Snapshot(self.look(broker).await?),
             Due::Delta => self.stage = Stage::Events,
             Due::Vitals => return self.vitals(broker).await,
+            Due::List(list) => {
+                self.pace.told(due, now);
+                self.lists.begin(list, broker, self.sources.hub.clone());
+            }
             Due::Heartbeat => {
                 self.pace.told(due, now);
                 let id = Some(self.events_after).filter(|_| events && !snapshots);
@@ -207,6 +217,7 @@ impl Watcher {
             Due::Nothing(ms) => {
                 tokio::select! {
                     () = sleep(Duration::from_millis(ms)) => {}
+                    list = self.lists.next() => return Ok(Some(list)),
                     _ = self.told.changed() => sleep(SETTLE).await,
                     () = broker.draining() => {}
                 }

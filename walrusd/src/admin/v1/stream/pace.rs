@@ -7,7 +7,10 @@
 
 use walrus_types::UptimeMs;
 
-use super::asked::Asked;
+use super::{
+    asked::Asked,
+    lists::{LIST_MS, List},
+};
 
 /// A watcher that is told nothing for so long hears that the node is there.
 pub(super) const HEARTBEAT_MS: u64 = 10_000;
@@ -24,6 +27,8 @@ pub(super) enum Due {
     Delta,
     /// What nodes say of themselves.
     Vitals,
+    /// A list, which is to be asked for.
+    List(List),
     /// A sign of life.
     Heartbeat,
     /// Nothing for so many milliseconds, unless something changes.
@@ -40,6 +45,8 @@ pub(super) struct Pace {
     told_until: UptimeMs,
     /// When vitals are due, if they are wanted.
     vitals_at: Option<UptimeMs>,
+    /// When each list is due, if it is wanted.
+    lists_at: [Option<UptimeMs>; List::ALL.len()],
     /// Whether a delta has the vitals in it.
     has_vitals: bool,
     heartbeat_at: UptimeMs,
@@ -53,6 +60,7 @@ impl Pace {
             delta_from: now,
             told_until: now,
             vitals_at: asked.vitals.then_some(now),
+            lists_at: asked.lists.map(|wanted| wanted.then_some(now)),
             has_vitals: asked.snapshots,
             heartbeat_at: UptimeMs(now.0 + HEARTBEAT_MS),
         }
@@ -67,11 +75,15 @@ impl Pace {
         if self.vitals_at.is_some_and(is_due) {
             return Due::Vitals;
         }
+        let list = |list: &List| self.lists_at[list.place()].is_some_and(is_due);
+        if let Some(list) = List::ALL.into_iter().find(list) {
+            return Due::List(list);
+        }
         if is_due(self.heartbeat_at) {
             return Due::Heartbeat;
         }
         let delta = changed.then_some(self.delta_from);
-        let next = [delta, self.vitals_at].into_iter().flatten().min();
+        let next = [delta, self.vitals_at].into_iter().chain(self.lists_at).flatten().min();
         let next = next.map_or(self.heartbeat_at, |next| next.min(self.heartbeat_at));
         Due::Nothing(next.since(now).max(1))
     }
@@ -89,15 +101,26 @@ impl Pace {
                 }
             }
             Due::Vitals => self.vitals_told(now),
+            Due::List(list) => {
+                let next = next_shared(self.every_ms.max(LIST_MS), now);
+                self.lists_at[list.place()] = self.lists_at[list.place()].map(|_| next);
+                // What was asked for is not told yet.
+                return;
+            }
             Due::Heartbeat | Due::Nothing(_) => {}
         }
         self.heartbeat_at = UptimeMs(now.0 + HEARTBEAT_MS);
     }
 
     fn vitals_told(&mut self, now: UptimeMs) {
-        let next = UptimeMs((now.0 / self.every_ms + 1) * self.every_ms);
+        let next = next_shared(self.every_ms, now);
         self.vitals_at = self.vitals_at.map(|_| next);
     }
+}
+
+/// The next of the times that all of that distance share.
+const fn next_shared(every_ms: u64, now: UptimeMs) -> UptimeMs {
+    UptimeMs((now.0 / every_ms + 1) * every_ms)
 }
 
 #[cfg(test)]
@@ -158,6 +181,22 @@ mod tests {
             pace.told(Due::Vitals, UptimeMs(11_003));
             assert_eq!(pace.due(UptimeMs(11_003), false), Due::Nothing(997));
         }
+    }
+
+    #[test]
+    fn lists_are_asked_for_at_a_slower_pace_and_after_all_else() {
+        let mut pace = pace("kinds=vitals,group,client&every_ms=250", AT);
+        assert_eq!(pace.due(AT, false), Due::Vitals);
+        pace.told(Due::Vitals, AT);
+        for list in List::ALL {
+            assert_eq!(pace.due(AT, false), Due::List(list));
+            pace.told(Due::List(list), AT);
+        }
+        assert_eq!(pace.due(AT, false), Due::Nothing(200), "the next vitals");
+        pace.told(Due::Vitals, UptimeMs(11_999));
+        assert_eq!(pace.due(UptimeMs(11_999), false), Due::Nothing(1));
+        pace.told(Due::Vitals, UptimeMs(12_000));
+        assert_eq!(pace.due(UptimeMs(12_000), false), Due::List(List::Groups));
     }
 
     #[test]
