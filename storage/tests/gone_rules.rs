@@ -7,10 +7,10 @@ mod store_support;
 
 use std::{fs, sync::Arc};
 
-use store_support::{fill, id, log_path, open, partition};
+use store_support::{config, fill, id, log_path, open, open_with, partition};
 use walrus_storage::{
     segment::{HOLDERS_MAX, Purpose, Segment, Whose},
-    store::{GoneStats, PrunedHeld, Removal, Store},
+    store::{GoneStats, PrunedHeld, Removal, Store, StoreConfig},
 };
 use walrus_types::Offset;
 
@@ -68,6 +68,27 @@ fn a_pruned_segment_names_who_holds_it_until_they_let_go() {
     assert_eq!(names(&told.held[0]), [client], "a clone of a handle is the same holder");
     drop(reader);
     assert!(settled(&store, |_| true).held.is_empty());
+}
+
+#[test]
+fn a_log_that_the_writer_has_open_is_on_the_disk_until_it_is_flushed() {
+    let dir = tempfile::tempdir().unwrap();
+    let late = StoreConfig { checkpoint_age_ms: 600_000, ..config() };
+    let store = open_with(dir.path(), late).0;
+    let bytes = sealed(&store, &store.segment(id(0, 0, 1)));
+    store.prune(id(0, 0, 1)).unwrap();
+    let told = loop {
+        let gone = store.stats().gone;
+        // The handles are let go of when the writer hears of it.
+        if matches!(&gone.held[..], [held] if held.unnamed == 0) {
+            break gone;
+        }
+        std::thread::yield_now();
+    };
+    let held = &told.held[0];
+    assert!(held.on_disk && !log_path(dir.path(), id(0, 0, 1)).try_exists().unwrap(), "{held:?}");
+    assert_eq!((held.bytes, held.holders.len()), (Some(bytes), 1), "{held:?}");
+    assert_eq!(held.holders[0].purpose, Purpose::Write);
 }
 
 #[test]

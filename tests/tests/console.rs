@@ -142,6 +142,21 @@ fn chain_is_as_told(shows: &str, chain: &Value) -> bool {
         })
 }
 
+/// Each connection: its node, its name, its library and what it does.
+fn clients_are_as_told(shows: &str, told: &Value) -> bool {
+    let clients = told["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_shown = |client: &Value| {
+        let address = client["address"].as_str().unwrap_or("?");
+        let Some(row) = shows.lines().find(|line| line.contains(address)) else { return false };
+        let node = format!("n{}", client["node"]);
+        let said = ["client_id", "software_version", "mostly"];
+        let said = said.iter().filter_map(|field| client[field].as_str());
+        row.contains(&node) && said.into_iter().all(|word| row.contains(word))
+    };
+    let by_library = |client: &Value| client["software"] == "librdkafka";
+    clients.iter().all(is_shown) && clients.iter().any(by_library)
+}
+
 /// Raft, groups and the screens of what nodes say of themselves.
 fn group_and_others(terminal: &mut Terminal, cluster: &Cluster) -> Result<()> {
     let mut client = TextClient::connect(cluster.node(1).client_address())?;
@@ -186,6 +201,9 @@ fn group_and_others(terminal: &mut Terminal, cluster: &Cluster) -> Result<()> {
                 })
         })?;
     }
+    terminal.until("the clients as told", |shows| {
+        document(cluster, "/v1/clients").is_ok_and(|told| clients_are_as_told(shows, &told))
+    })?;
     terminal.types("8/made\r")?;
     terminal.until("events", |shows| shows.contains("jobs") && shows.contains("with made"))?;
     terminal.types(":orders/0\r")?;

@@ -3,12 +3,12 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use walrus_tests::{Node, NodeSettings, text::TextClient};
 
@@ -48,36 +48,41 @@ fn post(node: &Node, path: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Names of the files below a folder that end so.
-fn files(folder: &Path, end: &str) -> Vec<String> {
+/// The files below a folder that end so.
+fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().is_dir() {
             found.extend(files(&entry.path(), end));
         } else if name.ends_with(end) {
-            found.push(name);
+            found.push(entry.path());
         }
     }
     found
 }
 
-#[test]
-fn a_reader_that_holds_a_pruned_segment_is_named_until_it_lets_go() -> Result<()> {
+/// A node that keeps one sealed segment and looks for more of them all the time.
+fn node() -> Result<(Node, tempfile::TempDir)> {
     let folder = tempfile::tempdir()?;
     let settings = NodeSettings::default()
         .env("WALRUS_MONITOR_CHECK_MS", 50)
         .env("WALRUS_RETENTION_GENERATIONS", 1);
     let settings = NodeSettings { flags: vec!["--enable-test-hooks".into()], ..settings };
-    let node = Node::start(&folder.path().join("data"), settings)?;
+    Ok((Node::start(&folder.path().join("data"), settings)?, folder))
+}
+
+fn say(client: &mut TextClient, command: &str) -> Result<()> {
+    let answer = client.ask(command.as_bytes())?;
+    ensure!(answer == b"OK", "{command}: {}", String::from_utf8_lossy(&answer));
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_holds_a_pruned_segment_is_named_until_it_lets_go() -> Result<()> {
+    let (node, _folder) = node()?;
     let mut client = TextClient::connect(node.client_address())?;
-    let mut put = |commands: &[&str]| -> Result<()> {
-        for command in commands {
-            let answer = client.ask(command.as_bytes())?;
-            ensure!(answer == b"OK", "{command}: {}", String::from_utf8_lossy(&answer));
-        }
-        Ok(())
-    };
+    let mut put = |commands: &[&str]| commands.iter().try_for_each(|one| say(&mut client, one));
     put(&["REGISTER t", "PUT t one", "PUT t two"])?;
     let held = post(&node, "/test/hold/t/0/1/4000")?;
     ensure!(held.contains(" 202 "), "{held}");
@@ -97,8 +102,11 @@ fn a_reader_that_holds_a_pruned_segment_is_named_until_it_lets_go() -> Result<()
     let named = (&holder["purpose"], &holder["whose"]);
     assert_eq!(named, (&"read".into(), &"a test".into()), "{told:#}");
     assert!(held["bytes"].as_u64() > Some(0) && held["since_ms"].is_u64(), "{told:#}");
-    let data = node.data_dir().join("node_1").join("user_data");
-    assert_eq!(files(&data, ".1.log"), Vec::<String>::new(), "it is unlinked at once");
+    assert_eq!(
+        files(&node.data_dir().join("node_1"), ".1.log"),
+        Vec::<PathBuf>::new(),
+        "it is unlinked at once"
+    );
     let shown = ctl(&node, &["gc", "status"])?;
     assert!(shown.contains("t/0 epoch 1") && shown.contains("read by a test"), "{shown}");
 
@@ -108,5 +116,33 @@ fn a_reader_that_holds_a_pruned_segment_is_named_until_it_lets_go() -> Result<()
     let next = &told["look"]["next"][0];
     assert_eq!((&next["topic"], &next["epoch"]), (&"t".into(), &2.into()), "{told:#}");
     assert_eq!(next["lacking_segments"], 1, "{told:#}");
+    Ok(())
+}
+
+#[test]
+fn what_could_not_be_removed_is_told_and_removed_once_it_can_be() -> Result<()> {
+    let (node, _folder) = node()?;
+    let mut client = TextClient::connect(node.client_address())?;
+    for command in ["REGISTER t", "PUT t one"] {
+        say(&mut client, command)?;
+    }
+    ctl(&node, &["rollover", "t", "--yes", "--wait"])?;
+    // The writer is done with it when its index says where it ends.
+    let data = node.data_dir().join("node_1");
+    until(&node, "the files", |_| !files(&data, ".1.index").is_empty())?;
+    let log = files(&data, ".1.log").pop().context("its log")?;
+    // A folder in the place of a file cannot be unlinked.
+    std::fs::remove_file(&log)?;
+    std::fs::create_dir(&log)?;
+    say(&mut client, "PUT t two")?;
+    ctl(&node, &["rollover", "t", "--yes", "--wait"])?;
+
+    let told = until(&node, "what is left", |gc| gc["leftovers"][0].is_object())?;
+    let leftover = &told["leftovers"][0];
+    assert_eq!(leftover["what"], "t/0 epoch 1", "{told:#}");
+    assert!(leftover["why"].as_str().is_some_and(|why| !why.is_empty()), "{told:#}");
+    assert!(ctl(&node, &["gc", "status"])?.contains("not removed for"));
+    std::fs::remove_dir(&log)?;
+    until(&node, "the end of it", |gc| gc.get("leftovers").is_none())?;
     Ok(())
 }

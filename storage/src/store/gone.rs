@@ -21,6 +21,9 @@ use crate::{
 /// Leftovers that are remembered to be tried again. Of more the next start finds the rest.
 pub const LEFTOVERS_MAX: usize = 1_024;
 
+/// The background writer, as a holder.
+const WRITER: Holder = Holder { purpose: Purpose::Write, whose: None, since: None };
+
 /// What is removed at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Removal {
@@ -102,20 +105,25 @@ impl Pruned {
 
     fn look(&self, now: Instant) -> PrunedHeld {
         let handle = self.handle.as_ref().and_then(Weak::upgrade);
-        let (holders, unnamed) = handle.as_ref().map_or_else(Default::default, |segment| {
+        let (mut holders, unnamed) = handle.as_ref().map_or_else(Default::default, |segment| {
             let (mut holders, mut named) = segment.named_holders();
             if segment.is_listed() {
-                holders.push(Holder { purpose: Purpose::Write, whose: None, since: None });
+                holders.push(WRITER);
                 named += 1;
             }
             // The handle that was just made is not one of theirs.
             (holders, (Arc::strong_count(segment) - 1).saturating_sub(named))
         });
+        let on_disk = self.is_on_disk();
+        if on_disk && holders.is_empty() && unnamed == 0 {
+            // Readers hold the segment as well; the writer keeps a log alone until it is flushed.
+            holders.push(WRITER);
+        }
         PrunedHeld {
             id: self.id,
             bytes: self.bytes,
             age: now.saturating_duration_since(self.at),
-            on_disk: self.is_on_disk(),
+            on_disk,
             holders,
             unnamed,
         }

@@ -140,7 +140,7 @@ fn next(one: &NodeGc, now: TimestampMs) -> Vec<Vec<String>> {
         let NextSegment { topic, partition, epoch, bytes: size, at_ms, .. } = segment;
         let goes_in = at_ms.map(|at| age(u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0)));
         let more = segment.lacking_bytes.map(|lacking| format!("{} more", bytes(lacking)));
-        let seals = segment.lacking_segments.map(|lacking| format!("{lacking} more segments"));
+        let seals = segment.lacking_segments.map(|lacking| format!("{lacking} more sealed"));
         vec![
             one.node.to_string(),
             format!("{topic}/{partition} epoch {epoch}"),

@@ -150,7 +150,7 @@ fn goes(one: &NextSegment, now: TimestampMs) -> String {
     let parts = [
         one.at_ms.map(|at| format!("in {}", span(at))),
         one.lacking_bytes.map(|bytes| format!("after {} more", text::bytes(bytes as f64))),
-        one.lacking_segments.map(|segments| format!("after {segments} more segments")),
+        one.lacking_segments.map(|more| format!("after {more} more to be sealed")),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", or ")
 }
