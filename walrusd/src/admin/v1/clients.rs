@@ -128,6 +128,7 @@ mod tests {
             ("cut in a node", vec![page(1, 2, false), page(3, 2, false)], 3, 3, Some("n3/1"), 0),
             ("cut between", vec![page(1, 2, false), page(3, 2, false)], 2, 2, Some("n1/2"), 0),
             ("a node has more", vec![page(1, 2, true), page(3, 2, false)], 2, 2, Some("n1/2"), 0),
+            ("the last has more", vec![page(1, 2, true)], 2, 2, Some("n1/2"), 0),
             ("nobody", vec![], 2, 0, None, 0),
         ] {
             let (items, found, silent) = joined(told, limit);
