@@ -40,7 +40,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use futures::stream;
+use futures::{FutureExt as _, stream};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::sleep,
@@ -188,6 +188,10 @@ impl Watcher {
 
     /// Waits until something is due.
     async fn idle(&mut self, broker: &Arc<Broker>) -> Result<Option<Bytes>, ApiError> {
+        // However much is due: a list that has come is told.
+        if let Some(list) = self.lists.next().now_or_never() {
+            return Ok(Some(list));
+        }
         let Asked { snapshots, events, .. } = self.asked;
         let now = broker.clock.uptime();
         let newest = self.told.borrow_and_update().as_ref().map(|view| view.applied());

@@ -69,15 +69,16 @@ impl Pace {
     /// What is due now; `changed` is whether there is a version that was not told.
     pub(super) fn due(&self, now: UptimeMs, changed: bool) -> Due {
         let is_due = |at: UptimeMs| now >= at;
+        // To ask takes no time, and what is told comes when it is there.
+        let list = |list: &List| self.lists_at[list.place()].is_some_and(is_due);
+        if let Some(list) = List::ALL.into_iter().find(list) {
+            return Due::List(list);
+        }
         if changed && is_due(self.delta_from) {
             return Due::Delta;
         }
         if self.vitals_at.is_some_and(is_due) {
             return Due::Vitals;
-        }
-        let list = |list: &List| self.lists_at[list.place()].is_some_and(is_due);
-        if let Some(list) = List::ALL.into_iter().find(list) {
-            return Due::List(list);
         }
         if is_due(self.heartbeat_at) {
             return Due::Heartbeat;
@@ -184,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_asked_for_at_a_slower_pace_and_after_all_else() {
-        let mut pace = pace("kinds=vitals,group,client&every_ms=250", AT);
-        assert_eq!(pace.due(AT, false), Due::Vitals);
-        pace.told(Due::Vitals, AT);
+    fn lists_are_asked_for_first_and_at_a_slower_pace() {
+        let mut pace = pace("kinds=snapshot,vitals,group,client&every_ms=250", AT);
         for list in List::ALL {
-            assert_eq!(pace.due(AT, false), Due::List(list));
+            assert_eq!(pace.due(AT, true), Due::List(list));
             pace.told(Due::List(list), AT);
         }
+        assert_eq!(pace.due(AT, false), Due::Vitals);
+        pace.told(Due::Vitals, AT);
         assert_eq!(pace.due(AT, false), Due::Nothing(200), "the next vitals");
         pace.told(Due::Vitals, UptimeMs(11_999));
         assert_eq!(pace.due(UptimeMs(11_999), false), Due::Nothing(1));
