@@ -2,8 +2,8 @@
 
 use walrus_admin::snapshot::{PartitionEntry, Snapshot, TopicEntry};
 
-/// What changed, on top of `before`; `None` where that cannot be said.
-pub(super) fn between(before: &Snapshot, now: &Snapshot) -> Option<Snapshot> {
+/// What changed from `before` to `now`, to be put onto that again; `None` where that cannot be said.
+pub fn between(before: &Snapshot, now: &Snapshot) -> Option<Snapshot> {
     let is_next = before.cluster == now.cluster && before.metadata_version <= now.metadata_version;
     let is_plain = before.since.is_none() && now.since.is_none() && now.gone.is_empty();
     // Nothing says that there were operations and are none any more.

@@ -18,6 +18,7 @@ use walrus_types::{TimestampMs, UptimeMs};
 
 pub use self::{
     body::{BODY_MAX, PLAIN_MAX, Unkept, Unread},
+    delta::between,
     tape::{RING_BYTES_MAX, RING_SPAN_MS, Tape},
 };
 use super::Told;
