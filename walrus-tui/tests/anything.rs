@@ -89,6 +89,7 @@ fn odd((nodes, partitions, seed, name): (usize, usize, u64, String)) -> Event {
     let mut snapshot = Simulated::new(seed, Size { nodes, partitions }).snapshot();
     snapshot.cluster = name.clone();
     for (at, topic) in snapshot.topics.iter_mut().enumerate() {
+        let topic = Arc::make_mut(topic);
         topic.topic = format!("{name}{at}");
         for partition in &mut topic.partitions {
             partition.reason.clone_from(&name);

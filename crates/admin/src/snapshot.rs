@@ -4,6 +4,8 @@
 //! disk, its rates, which leases it can use) is asked of it, and carries how old it is; a node that
 //! does not answer is still in the list, with what it said last.
 
+use std::{cmp::Ordering, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 use walrus_types::{Epoch, NodeId, Offset, PartitionIndex, TimestampMs};
 
@@ -36,8 +38,9 @@ pub struct Snapshot {
     pub group: Group,
     /// All nodes that are known, by their ids.
     pub nodes: Vec<NodeEntry>,
-    /// All topics, by their names.
-    pub topics: Vec<TopicEntry>,
+    /// All topics, by their names. Those that are the same in two snapshots may be shared by them.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<TopicEntry>))]
+    pub topics: Vec<Arc<TopicEntry>>,
     /// The operations that run and [`OPERATIONS_MAX`] of those that ended last, newest first.
     /// Missing where none runs and none began or ended since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,22 +56,36 @@ impl Snapshot {
     /// together: then all has to be asked for.
     #[must_use]
     pub fn onto(mut self, known: &Self) -> Option<Self> {
-        let Some(since) = self.since.take() else { return Some(self) };
+        let Some(since) = self.since.take() else { return Some(self.sharing(known)) };
         if (since, &self.cluster) != (known.metadata_version, &known.cluster) {
             return None;
         }
         let gone = std::mem::take(&mut self.gone);
-        let stays = |topic: &&TopicEntry| !gone.contains(&topic.topic);
-        let mut topics: Vec<TopicEntry> = known.topics.iter().filter(stays).cloned().collect();
+        let stays = |topic: &&Arc<TopicEntry>| !gone.contains(&topic.topic);
+        let mut topics: Vec<Arc<TopicEntry>> = known.topics.iter().filter(stays).cloned().collect();
         for changed in std::mem::take(&mut self.topics) {
             match topics.binary_search_by(|topic| topic.topic.cmp(&changed.topic)) {
-                Ok(at) => topics[at].take(changed),
+                Ok(at) => Arc::make_mut(&mut topics[at]).take(Arc::unwrap_or_clone(changed)),
                 Err(at) => topics.insert(at, changed),
             }
         }
         self.topics = topics;
         self.operations = self.operations.or_else(|| known.operations.clone());
         Some(self)
+    }
+
+    /// The same, where topics that are as they were are those of `known`, and take no more room.
+    #[must_use]
+    pub fn sharing(mut self, known: &Self) -> Self {
+        for topic in &mut self.topics {
+            let found = known.topics.binary_search_by(|other| other.topic.cmp(&topic.topic));
+            if let Some(other) =
+                found.ok().map(|at| &known.topics[at]).filter(|other| *other == topic)
+            {
+                *topic = Arc::clone(other);
+            }
+        }
+        self
     }
 
     /// The same cluster, with what its nodes say of themselves now.
@@ -83,6 +100,31 @@ impl Snapshot {
         }
         self
     }
+}
+
+/// Two of a topic: as it was, and as it is.
+pub type Two<'a> = (Option<&'a Arc<TopicEntry>>, Option<&'a Arc<TopicEntry>>);
+
+/// The topics of two snapshots that they do not share, side by side where they have one name. Each
+/// of either is told once, in whatever order they stand.
+pub fn unshared<'a>(before: &'a Snapshot, now: &'a Snapshot) -> impl Iterator<Item = Two<'a>> + 'a {
+    let (mut before, mut now) = (&before.topics[..], &now.topics[..]);
+    std::iter::from_fn(move || {
+        while let (Some(was), Some(is)) = (before.first(), now.first())
+            && Arc::ptr_eq(was, is)
+        {
+            (before, now) = (&before[1..], &now[1..]);
+        }
+        let order = match (before.first(), now.first()) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(was), Some(is)) => was.topic.cmp(&is.topic),
+        };
+        let was = if order.is_le() { before.split_off_first() } else { None };
+        let is = if order.is_ge() { now.split_off_first() } else { None };
+        Some((was, is))
+    })
 }
 
 impl TopicEntry {

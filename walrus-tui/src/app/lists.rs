@@ -1,5 +1,7 @@
 //! The lists of the screens: which rows there are, in which order, which is chosen.
 
+mod partitions;
+
 use std::cmp::Reverse;
 
 use walrus_admin::{
@@ -14,7 +16,6 @@ use crate::{
     model::{
         Model, PartitionName,
         change::{Change, Subject},
-        leases,
     },
     screen::Screen,
     ui::table::Window,
@@ -132,6 +133,8 @@ pub struct Listed {
     pub filter: String,
     /// The chosen one.
     pub chosen: Option<RowOf>,
+    /// What a long list was made of.
+    made: Option<partitions::Made>,
 }
 
 /// All lists.
@@ -177,25 +180,12 @@ impl Lists {
     /// Makes one anew from what is known.
     pub fn refresh(&mut self, listing: Listing, model: &Model) {
         let listed = self.of_mut(listing);
-        let Listed { order, reversed, filter, .. } = &*listed;
-        let mut rows = match listing {
-            Listing::Partitions => partitions(model, filter, *order),
-            Listing::Nodes => nodes(model, filter, *order),
-            Listing::Groups => groups(model, filter, *order),
-            Listing::Clients => connected::rows(model.client_list(), filter, *order),
-            Listing::Going => {
-                model.seen().map_or_else(Vec::new, |seen| going::rows(seen, filter, *order))
-            }
-            Listing::Changes => changes(model, filter),
-            Listing::Operations => operations(model, filter),
-        };
-        if *reversed {
-            rows.reverse();
-        }
-        let chosen = listed.chosen.as_ref().and_then(|chosen| {
-            rows.iter().position(|row| row_of(listing, model, *row).as_ref() == Some(chosen))
+        listed.refresh(listing, model);
+        let rows = &listed.rows;
+        let chosen = listed.chosen.as_ref().and_then(|chosen| match chosen {
+            RowOf::Partition(name) => partitions::position(listed, model, name),
+            _ => rows.iter().position(|row| row_of(listing, model, *row).as_ref() == Some(chosen)),
         });
-        listed.rows = rows;
         let last = listed.rows.len().saturating_sub(1);
         listed.window.chosen = chosen.unwrap_or_else(|| listed.window.chosen.min(last));
         // Who has chosen nothing yet looks at the newest change.
@@ -216,6 +206,27 @@ impl Lists {
     fn chosen(&self, listing: Listing, model: &Model) -> Option<RowOf> {
         let listed = self.of(listing);
         row_of(listing, model, *listed.rows.get(listed.window.chosen)?)
+    }
+}
+
+impl Listed {
+    fn refresh(&mut self, listing: Listing, model: &Model) {
+        let Self { order, reversed, filter, .. } = &*self;
+        let mut rows = match listing {
+            Listing::Partitions => return partitions::refresh(self, model),
+            Listing::Nodes => nodes(model, filter, *order),
+            Listing::Groups => groups(model, filter, *order),
+            Listing::Clients => connected::rows(model.client_list(), filter, *order),
+            Listing::Going => {
+                model.seen().map_or_else(Vec::new, |seen| going::rows(seen, filter, *order))
+            }
+            Listing::Changes => changes(model, filter),
+            Listing::Operations => operations(model, filter),
+        };
+        if *reversed {
+            rows.reverse();
+        }
+        self.rows = rows;
     }
 }
 
@@ -253,31 +264,6 @@ pub fn partition_at(
     Some((topic, topic.partitions.get(partition)?))
 }
 
-fn partitions(model: &Model, filter: &str, order: usize) -> Vec<(usize, usize)> {
-    let Some(snapshot) = model.seen() else { return Vec::new() };
-    let mut rows: Vec<(usize, usize)> = Vec::new();
-    for (at, topic) in snapshot.topics.iter().enumerate() {
-        let all = topic.partitions.iter().enumerate();
-        let kept = all.filter(|(_, partition)| {
-            passes(filter, |text| {
-                topic.topic.contains(text)
-                    || partition.leader.to_string() == text
-                    || format!("{}/{}", topic.topic, partition.partition).contains(text)
-            })
-        });
-        rows.extend(kept.map(|(index, _)| (at, index)));
-    }
-    let entry = |row: &(usize, usize)| &snapshot.topics[row.0].partitions[row.1];
-    match order {
-        1 => rows.sort_by_key(|row| entry(row).leader),
-        2 => rows.sort_by_key(|row| Reverse(entry(row).segments)),
-        3 => rows.sort_by_key(|row| Reverse(entry(row).sealed_bytes)),
-        // The cluster's own topics are not what people look for first.
-        _ => rows.sort_by_key(|row| snapshot.topics[row.0].topic.starts_with("__")),
-    }
-    rows
-}
-
 fn nodes(model: &Model, filter: &str, order: usize) -> Vec<(usize, usize)> {
     let Some(snapshot) = model.seen() else { return Vec::new() };
     let all = snapshot.nodes.iter().enumerate();
@@ -290,7 +276,7 @@ fn nodes(model: &Model, filter: &str, order: usize) -> Vec<(usize, usize)> {
         })
     });
     let mut rows: Vec<(usize, usize)> = kept.map(|(at, _)| (at, 0)).collect();
-    let leases = leases(snapshot);
+    let leases = model.figures.leases(snapshot);
     let rate = |row: &(usize, usize)| model.rates.of(leases[row.0].0).unwrap_or_default();
     match order {
         1 => rows.sort_by_key(|row| Reverse(leases[row.0].1)),

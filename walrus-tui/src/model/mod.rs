@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod disks;
+pub mod figures;
 pub mod heard;
 pub mod loads;
 pub mod rates;
@@ -22,13 +23,13 @@ use walrus_admin::{
     partition::Chain,
     snapshot::{PartitionEntry, Snapshot, TopicEntry},
 };
-use walrus_types::{NodeId, PartitionIndex, TimestampMs, UptimeMs};
+use walrus_types::{PartitionIndex, TimestampMs, UptimeMs};
 
 use crate::source::{Also, Told};
 
 use self::{
-    change::Change, disks::Disks, heard::Heard, loads::Loads, rates::Rates, series::Series,
-    terms::Terms,
+    change::Change, disks::Disks, figures::Figures, heard::Heard, loads::Loads, rates::Rates,
+    series::Series, terms::Terms,
 };
 
 /// Changes that are kept; the oldest go.
@@ -107,6 +108,8 @@ pub struct Model {
     pub link: Link,
     /// The newest snapshot and when it came.
     pub newest: Option<(Arc<Snapshot>, UptimeMs)>,
+    /// What all partitions of it come to.
+    pub figures: Figures,
     /// What nodes said of themselves last.
     pub heard: Heard,
     /// What nodes do each second, by the last two snapshots.
@@ -142,6 +145,7 @@ impl Default for Model {
         Self {
             link: Link::Connecting,
             newest: None,
+            figures: Figures::default(),
             heard: Heard::default(),
             rates: Rates::default(),
             loads: Loads::default(),
@@ -203,6 +207,8 @@ impl Model {
             self.drop_oldest();
         }
         self.terms.snapshot(&snapshot);
+        let before = self.newest.as_ref().map(|(before, _)| &**before);
+        self.figures.take(before, &snapshot);
         self.heard.exchange(&mut snapshot, now);
         self.rates.take(&snapshot);
         self.loads.take(&snapshot);
@@ -289,20 +295,8 @@ pub fn find<'a>(
 pub fn partitions(
     snapshot: &Snapshot,
 ) -> impl Iterator<Item = (&TopicEntry, &PartitionEntry)> + '_ {
-    snapshot.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |one| (topic, one)))
-}
-
-/// How many open segments each node leads, in the order of the snapshot's nodes.
-#[must_use]
-pub fn leases(snapshot: &Snapshot) -> Vec<(NodeId, u64)> {
-    let mut leases: Vec<(NodeId, u64)> =
-        snapshot.nodes.iter().map(|entry| (entry.node.node, 0)).collect();
-    for (_, partition) in partitions(snapshot) {
-        if let Some((_, count)) = leases.iter_mut().find(|(node, _)| *node == partition.leader) {
-            *count += 1;
-        }
-    }
-    leases
+    let topics = snapshot.topics.iter().map(|topic| &**topic);
+    topics.flat_map(|topic| topic.partitions.iter().map(move |one| (topic, one)))
 }
 
 /// The moment at which something is told to have happened.

@@ -3,7 +3,7 @@
 use walrus_admin::node::NodeState;
 use walrus_types::UptimeMs;
 
-use super::{Link, Model, change::Level, partitions};
+use super::{Link, Model, change::Level, figures::Figures};
 
 /// A fact that speaks for or against the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,11 +71,7 @@ pub fn verdict(model: &Model, now: UptimeMs) -> Verdict {
             tell(Level::Error, format!("{node} leads {without} partitions without a lease"));
         }
     }
-    let (mut leaderless, mut narrow) = (0_u64, 0_u64);
-    for (topic, partition) in partitions(snapshot) {
-        leaderless += u64::from(!partition.leader_serves);
-        narrow += u64::from(partition.members.len() < usize::from(topic.replicas_target));
-    }
+    let Figures { leaderless, narrow, .. } = model.figures;
     if leaderless > 0 {
         tell(Level::Error, format!("{leaderless} partitions have no leader that serves"));
     }

@@ -87,15 +87,54 @@ impl<'a> Canvas<'a> {
         if y >= self.height() || x >= self.width() {
             return x;
         }
-        let text = text::cut(&text::clean(text), self.width() - x, self.theme.ascii);
+        let room = self.width() - x;
+        if text::is_plain(text) {
+            return self.put_plain((x, y), text, room, style);
+        }
+        let text = text::cut(&text::clean(text), room, self.theme.ascii);
         let (column, row) = (self.area.x + cells(x), self.area.y + cells(y));
         self.buffer.set_stringn(column, row, &text, self.width() - x, style);
         x + text::width(&text)
     }
 
+    /// The same of a text of which each byte takes a cell.
+    fn put_plain(
+        &mut self,
+        (x, y): (usize, usize),
+        text: &str,
+        room: usize,
+        style: Style,
+    ) -> usize {
+        let (column, row) = (self.area.x + cells(x), self.area.y + cells(y));
+        let is_cut = text.len() > room;
+        let shown = if is_cut { &text[..room - 1] } else { text };
+        let mut column = column;
+        for at in 0..shown.len() {
+            self.cell((column, row), &shown[at..=at], style);
+            column += 1;
+        }
+        if is_cut {
+            self.cell((column, row), text::cut_sign(self.theme.ascii), style);
+        }
+        x + text.len().min(room)
+    }
+
+    fn cell(&mut self, at: (u16, u16), sign: &str, style: Style) {
+        if let Some(cell) = self.buffer.cell_mut(at) {
+            cell.set_symbol(sign).set_style(style);
+        }
+    }
+
+    /// Writes one sign that takes one cell.
+    pub fn sign(&mut self, x: usize, y: usize, sign: &'static str, style: Style) {
+        if x < self.width() && y < self.height() {
+            self.cell((self.area.x + cells(x), self.area.y + cells(y)), sign, style);
+        }
+    }
+
     /// Writes a text that ends before column `end`.
     pub fn put_right(&mut self, end: usize, y: usize, text: &str, style: Style) {
-        let wide = text::width(&text::clean(text));
+        let wide = text::width_cleaned(text);
         self.put(end.saturating_sub(wide), y, text, style);
     }
 
@@ -115,13 +154,16 @@ impl<'a> Canvas<'a> {
         }
         let theme = self.theme;
         let (line, post) = (theme.glyph("─", "-"), theme.glyph("│", "|"));
-        let (style, across) = (theme.dim(), line.repeat(width - 2));
+        let style = theme.dim();
         let corners = if theme.ascii { ["+", "+", "+", "+"] } else { ["┌", "┐", "└", "┘"] };
-        self.put(0, 0, &format!("{}{across}{}", corners[0], corners[1]), style);
-        self.put(0, height - 1, &format!("{}{across}{}", corners[2], corners[3]), style);
+        for (y, ends) in [(0, [corners[0], corners[1]]), (height - 1, [corners[2], corners[3]])] {
+            self.sign(0, y, ends[0], style);
+            (1..width - 1).for_each(|x| self.sign(x, y, line, style));
+            self.sign(width - 1, y, ends[1], style);
+        }
         for y in 1..height - 1 {
-            self.put(0, y, post, style);
-            self.put(width - 1, y, post, style);
+            self.sign(0, y, post, style);
+            self.sign(width - 1, y, post, style);
         }
         let old = self.old_ms.map(|ms| format!(" {} old ", text::span(ms)));
         let old = old.filter(|old| text::width(old) + 6 < width);

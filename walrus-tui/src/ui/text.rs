@@ -12,9 +12,25 @@ pub fn clean(name: &str) -> String {
         .collect()
 }
 
+/// Whether each of its bytes is a sign that takes a cell, as almost always.
+#[must_use]
+pub fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+/// The cells that a text takes as it may be drawn.
+#[must_use]
+pub fn width_cleaned(text: &str) -> usize {
+    let of = |c: char| if c.is_control() { 1 } else { c.width().unwrap_or(0).max(1) };
+    if is_plain(text) { text.len() } else { text.chars().map(of).sum() }
+}
+
 /// The cells that a text takes.
 #[must_use]
 pub fn width(text: &str) -> usize {
+    if is_plain(text) {
+        return text.len();
+    }
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
 }
 
@@ -24,7 +40,7 @@ pub fn cut(text: &str, cells: usize, ascii: bool) -> String {
     if width(text) <= cells {
         return text.to_owned();
     }
-    let sign = if ascii { '~' } else { '…' };
+    let sign = cut_sign(ascii);
     let (mut out, mut used) = (String::new(), 1);
     if cells == 0 {
         return out;
@@ -36,8 +52,14 @@ pub fn cut(text: &str, cells: usize, ascii: bool) -> String {
         }
         out.push(c);
     }
-    out.push(sign);
+    out.push_str(sign);
     out
+}
+
+/// What stands where something is left out.
+#[must_use]
+pub const fn cut_sign(ascii: bool) -> &'static str {
+    if ascii { "~" } else { "…" }
 }
 
 /// A text in lines of so many cells, broken between words where that can be.

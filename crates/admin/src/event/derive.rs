@@ -4,7 +4,7 @@
 //! fence that lies between, links of a chain, ids of topics, settings) may be missing, and then
 //! less is told.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use walrus_types::{Epoch, Incarnation, NodeId, Offset, PartitionIndex, TimestampMs};
 
@@ -12,7 +12,7 @@ use super::{Event, EventKind, Seen, Severity};
 use crate::{
     node::NodeState,
     operation::{Operation, OperationState},
-    snapshot::{NodeEntry, PartitionEntry, Snapshot, TopicEntry},
+    snapshot::{NodeEntry, PartitionEntry, Snapshot, TopicEntry, unshared},
 };
 
 /// Settings that one event names; of more it says how many.
@@ -305,13 +305,12 @@ pub fn between(before: &Snapshot, now: &Snapshot) -> Vec<Event> {
         let (was, is) = (was.map(facts), is.map(facts));
         node(seen, id, was.as_ref(), is.as_ref(), &mut out);
     });
-    let name_of = |one: &TopicEntry| one.topic.clone();
-    merge(&before.topics, &now.topics, name_of, |was, is| {
-        let Some(name) = was.or(is).map(|one| one.topic.as_str()) else { return };
+    for (was, is) in unshared(before, now) {
+        let Some(name) = was.or(is).map(|one| one.topic.as_str()) else { continue };
         let name = TopicName { name, id: None };
-        let count = |one: Option<&TopicEntry>| one.map(|one| one.partitions.len());
+        let count = |one: Option<&Arc<TopicEntry>>| one.map(|one| one.partitions.len());
         topic(seen, name, (count(was), count(is)), &mut out);
-        let (Some(was), Some(is)) = (was, is) else { return };
+        let (Some(was), Some(is)) = (was, is) else { continue };
         let index_of = |one: &PartitionEntry| one.partition;
         merge(&was.partitions, &is.partitions, index_of, |was, is| {
             let (Some(was), Some(is)) = (was, is) else { return };
@@ -320,7 +319,7 @@ pub fn between(before: &Snapshot, now: &Snapshot) -> Vec<Event> {
             rolls(seen, place, before, opened, &mut out);
             log_start(seen, place, (was.log_start, is.log_start), &mut out);
         });
-    });
+    }
     let known = before.operations.as_deref().unwrap_or_default();
     for now in now.operations.iter().flatten().rev() {
         operation(seen, known.iter().find(|known| known.id == now.id), now, &mut out);

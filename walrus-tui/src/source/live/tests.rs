@@ -130,7 +130,8 @@ fn the_chain_that_is_shown_is_asked_for_as_soon_as_it_is_another() {
         let told = |version: u64| {
             let mut snapshot = whole.clone();
             (snapshot.metadata_version, snapshot.nodes) = (version, Vec::new());
-            snapshot.topics[0].partitions[0].epoch.0 += i32::try_from(version).unwrap();
+            Arc::make_mut(&mut snapshot.topics[0]).partitions[0].epoch.0 +=
+                i32::try_from(version).unwrap();
             let told = serde_json::to_string(&Document::of(&snapshot)).unwrap();
             format!("event: snapshot\nid: {version}\ndata: {told}\n\n")
         };

@@ -119,8 +119,8 @@ pub(super) fn told(body: &[u8], known: &mut Option<Arc<Snapshot>>) -> Result<Tol
         Kept::Snapshot(snapshot) => {
             let snapshot = snapshot.into_owned();
             let whole = match (&snapshot.since, &known) {
-                (None, _) => Some(snapshot),
-                (Some(_), Some(known)) => snapshot.onto(known),
+                (_, Some(known)) => snapshot.onto(known),
+                (None, None) => Some(snapshot),
                 (Some(_), None) => None,
             };
             let whole = Arc::new(whole.ok_or(Unread::Alone)?);

@@ -1,6 +1,8 @@
 //! What of a snapshot is different from the one before, as `Snapshot::onto` puts it back.
 
-use walrus_admin::snapshot::{PartitionEntry, Snapshot, TopicEntry};
+use std::sync::Arc;
+
+use walrus_admin::snapshot::{PartitionEntry, Snapshot, TopicEntry, unshared};
 
 /// What changed from `before` to `now`, to be put onto that again; `None` where that cannot be said.
 pub fn between(before: &Snapshot, now: &Snapshot) -> Option<Snapshot> {
@@ -8,30 +10,27 @@ pub fn between(before: &Snapshot, now: &Snapshot) -> Option<Snapshot> {
     let is_plain = before.since.is_none() && now.since.is_none() && now.gone.is_empty();
     // Nothing says that there were operations and are none any more.
     let is_known = now.operations.is_some() || before.operations.is_none();
-    if !is_next || !is_plain || !is_known || !is_sorted(before) || !is_sorted(now) {
+    if !is_next || !is_plain || !is_known || !has_order(before) || !has_order(now) {
         return None;
     }
     let mut gone = Vec::new();
     let mut topics = Vec::new();
-    let mut rest = now.topics.iter().peekable();
-    for was in &before.topics {
-        while let Some(made) = rest.next_if(|topic| topic.topic < was.topic) {
-            topics.push(made.clone());
-        }
-        match rest.next_if(|topic| topic.topic == was.topic) {
-            None => gone.push(was.topic.clone()),
-            Some(is) if is == was => {}
-            Some(is) => match changed(was, is) {
-                Some(changed) => topics.push(changed),
+    for two in unshared(before, now) {
+        match two {
+            (Some(was), None) => gone.push(was.topic.clone()),
+            (None, Some(is)) if is_sorted(is) => topics.push(Arc::clone(is)),
+            (Some(was), Some(is)) if is == was => {}
+            (Some(was), Some(is)) if is_sorted(was) && is_sorted(is) => match changed(was, is) {
+                Some(changed) => topics.push(Arc::new(changed)),
                 // It was made anew.
                 None => {
                     gone.push(was.topic.clone());
-                    topics.push(is.clone());
+                    topics.push(Arc::clone(is));
                 }
             },
+            _ => return None,
         }
     }
-    topics.extend(rest.cloned());
     Some(Snapshot {
         cluster: now.cluster.clone(),
         answered_by: now.answered_by,
@@ -66,10 +65,12 @@ fn changed(was: &TopicEntry, is: &TopicEntry) -> Option<TopicEntry> {
     })
 }
 
-/// Whether topics and partitions stand in their order, once each: who puts a change back searches.
-fn is_sorted(snapshot: &Snapshot) -> bool {
+/// Whether topics stand in their order, once each: who puts a change back searches.
+fn has_order(snapshot: &Snapshot) -> bool {
     snapshot.topics.is_sorted_by(|one, other| one.topic < other.topic)
-        && snapshot.topics.iter().all(|topic| {
-            topic.partitions.is_sorted_by(|one, other| one.partition < other.partition)
-        })
+}
+
+/// Whether partitions do.
+fn is_sorted(topic: &TopicEntry) -> bool {
+    topic.partitions.is_sorted_by(|one, other| one.partition < other.partition)
 }

@@ -3,7 +3,7 @@
 //! The same seed and the same times give the same cluster. It writes, rolls, prunes; now and then
 //! a node dies, is fenced, comes back. Pure: time goes in, documents come out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use walrus_admin::{
     cluster::Group,
@@ -89,6 +89,10 @@ pub struct Simulated {
     nodes: Vec<Life>,
     logs: Vec<Log>,
     operators: operations::Operators,
+    /// As a snapshot tells them: those that are as they were are those of the one before.
+    topics: Vec<Arc<TopicEntry>>,
+    /// Places in `logs` whose entries in `topics` are not of now.
+    changed: Vec<usize>,
 }
 
 impl Simulated {
@@ -142,6 +146,8 @@ impl Simulated {
             nodes,
             logs,
             operators: operations::Operators::default(),
+            topics: Vec::new(),
+            changed: Vec::new(),
         };
         // A history, so that there is something to look at.
         for _ in 0..4 {
@@ -153,6 +159,8 @@ impl Simulated {
                 }
             }
         }
+        made.topics = made.told_topics();
+        made.changed.clear();
         made
     }
 
@@ -183,6 +191,7 @@ impl Simulated {
                 life.traffic.connections = 24;
             }
         }
+        self.tell_changed();
     }
 
     fn come_back(&mut self) {
@@ -201,6 +210,7 @@ impl Simulated {
                     back_at_ms: None,
                 };
                 self.version += 1;
+                self.changed.extend(0..self.logs.len());
             }
         }
     }
@@ -280,6 +290,7 @@ impl Simulated {
         log.reason = reason;
         log.leader = next;
         self.version += 1;
+        self.changed.push(at);
     }
 
     /// Three nodes from the leader on.
@@ -295,17 +306,7 @@ impl Simulated {
     /// The cluster as it is now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let mut topics: BTreeMap<&str, Vec<PartitionEntry>> = BTreeMap::new();
-        for log in &self.logs {
-            topics.entry(&log.name.topic).or_default().push(self.partition(log));
-        }
         let voters = self.voters();
-        let topics = topics.into_iter().map(|(topic, partitions)| TopicEntry {
-            topic: topic.to_owned(),
-            replicas_target: u8::try_from(self.nodes.len().min(3)).unwrap_or(3),
-            keeps: Some(Keeps { ms: Some(7_200_000), bytes: Some(4 << 30), segments: None }),
-            partitions,
-        });
         Snapshot {
             cluster: "demo".to_owned(),
             answered_by: node_id(self.controller),
@@ -321,7 +322,33 @@ impl Simulated {
                 quorum: voters / 2 + 1,
             },
             nodes: (0..self.nodes.len()).map(|at| self.node(at)).collect(),
-            topics: topics.collect(),
+            topics: self.topics.clone(),
+        }
+    }
+
+    fn told_topics(&self) -> Vec<Arc<TopicEntry>> {
+        let of = self.logs.chunk_by(|one, other| one.name.topic == other.name.topic);
+        let topic = |logs: &[Log]| TopicEntry {
+            topic: logs[0].name.topic.clone(),
+            replicas_target: u8::try_from(self.nodes.len().min(3)).unwrap_or(3),
+            keeps: Some(Keeps { ms: Some(7_200_000), bytes: Some(4 << 30), segments: None }),
+            partitions: logs.iter().map(|log| self.partition(log)).collect(),
+        };
+        of.map(topic).map(Arc::new).collect()
+    }
+
+    /// What changed since is in the next snapshot.
+    pub(super) fn tell_changed(&mut self) {
+        for at in std::mem::take(&mut self.changed) {
+            let (name, entry) = (&self.logs[at].name, self.partition(&self.logs[at]));
+            let Ok(topic) = self.topics.binary_search_by(|one| one.topic.cmp(&name.topic)) else {
+                continue;
+            };
+            let told = &self.topics[topic].partitions;
+            let place = told.binary_search_by_key(&name.partition, |one| one.partition);
+            if let Some(place) = place.ok().filter(|place| told[*place] != entry) {
+                Arc::make_mut(&mut self.topics[topic]).partitions[place] = entry;
+            }
         }
     }
 

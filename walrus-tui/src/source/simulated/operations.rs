@@ -259,6 +259,7 @@ impl Simulated {
             Wanted::Remove { node } => {
                 let life = &mut self.nodes[place(*node)];
                 (life.state, life.back_at_ms) = (NodeState::Removed, Some(u64::MAX));
+                self.changed.extend(0..self.logs.len());
                 if self.controller == place(*node) {
                     self.controller = self.another(place(*node));
                     self.term += 1;

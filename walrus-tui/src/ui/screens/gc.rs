@@ -68,7 +68,7 @@ pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     let title = "Topics, and what each of their partitions keeps";
     let mut inside = below.framed(title);
     let mut topics: Vec<(u64, &TopicEntry)> =
-        snapshot.topics.iter().map(|topic| (sealed(topic), topic)).collect();
+        snapshot.topics.iter().map(|topic| (sealed(topic), &**topic)).collect();
     topics.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
     table::draw(&mut inside, TOPICS, (topics.len(), None), |at| {
         topic(app, snapshot, topics[at].1, topics[at].0)

@@ -1,12 +1,16 @@
 //! Leases: who leads how much, every partition as one field in its leader's colour, how much is
 //! written to the busiest of each node, and the list.
 
+use std::collections::HashMap;
+
+use ratatui::style::Style;
 use walrus_admin::snapshot::Snapshot;
+use walrus_types::{NodeId, PartitionIndex};
 
 use super::{nothing_yet, topics};
 use crate::{
     app::App,
-    model::{change::Subject, leases, partitions},
+    model::change::Subject,
     ui::{chain::place_of, heat, paint::Canvas},
 };
 
@@ -19,9 +23,9 @@ pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     let Some(snapshot) = app.model.seen() else { return nothing_yet(app, canvas) };
     let (width, height) = (canvas.width(), canvas.height());
     let balance = (snapshot.nodes.len() + 2).min(height / 4).max(3);
-    let fields = snapshot.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>();
+    let fields = usize::try_from(app.model.figures.partitions).unwrap_or(usize::MAX);
     let map = (fields.div_ceil((width - 2).max(1)) + 2).min(height / 4).max(3);
-    owners(snapshot, &mut canvas.part(0, 0, width, balance));
+    owners(app, snapshot, &mut canvas.part(0, 0, width, balance));
     fields_of(app, snapshot, &mut canvas.part(0, balance, width, map));
     // Where there is little room, who leads what matters more.
     let load = if height >= ROOM_FOR_LOAD { balance } else { 0 };
@@ -32,8 +36,8 @@ pub(super) fn draw(app: &App, canvas: &mut Canvas<'_>) {
     topics::list(app, &mut canvas.part(0, above, width, height - above));
 }
 
-fn owners(snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
-    let leases = leases(snapshot);
+fn owners(app: &App, snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
+    let leases = app.model.figures.leases(snapshot);
     let total: u64 = leases.iter().map(|(_, count)| count).sum();
     let mut inside =
         canvas.framed(&format!("{total} leases, metadata version {}", snapshot.metadata_version));
@@ -73,32 +77,45 @@ fn owners(snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
 fn fields_of(app: &App, snapshot: &Snapshot, canvas: &mut Canvas<'_>) {
     let mut inside = canvas.framed("Every partition, in the colour of who leads it");
     let theme = inside.theme;
-    let fresh: Vec<&crate::model::PartitionName> = app
-        .model
-        .changes
+    let fresh = fresh(app, snapshot);
+    let places: HashMap<NodeId, Style> = snapshot
+        .nodes
         .iter()
-        .rev()
-        .take_while(|change| snapshot.at_ms.0.saturating_sub(change.at.0) < FRESH_MS)
-        .filter_map(|change| match &change.subject {
-            Subject::Partition(name) => Some(name),
-            Subject::Cluster | Subject::Node(_) | Subject::Topic(_) => None,
-        })
+        .map(|entry| entry.node.node)
+        .map(|node| (node, theme.node(place_of(Some(snapshot), node))))
         .collect();
     let (width, height) = (inside.width().saturating_sub(2).max(1), inside.height());
-    for (at, (topic, partition)) in partitions(snapshot).take(width * height).enumerate() {
-        let is_fresh = fresh
-            .iter()
-            .any(|name| name.topic == topic.topic && name.partition == partition.partition);
-        let sign = match (partition.leader_serves, is_fresh) {
-            (false, _) => theme.glyph("×", "x"),
-            (true, true) => theme.glyph("◆", "@"),
-            (true, false) => theme.glyph("■", "o"),
-        };
-        inside.put(
-            1 + at % width,
-            at / width,
-            sign,
-            theme.node(place_of(Some(snapshot), partition.leader)),
-        );
+    let mut at = 0;
+    for topic in &snapshot.topics {
+        let fresh = fresh.get(topic.topic.as_str());
+        for partition in &topic.partitions {
+            if at >= width * height {
+                return;
+            }
+            let is_fresh = fresh.is_some_and(|fresh| fresh.contains(&partition.partition));
+            let sign = match (partition.leader_serves, is_fresh) {
+                (false, _) => theme.glyph("×", "x"),
+                (true, true) => theme.glyph("◆", "@"),
+                (true, false) => theme.glyph("■", "o"),
+            };
+            let of_stranger = || theme.node(place_of(Some(snapshot), partition.leader));
+            let style = places.get(&partition.leader).copied().unwrap_or_else(of_stranger);
+            inside.sign(1 + at % width, at / width, sign, style);
+            at += 1;
+        }
     }
+}
+
+/// Partitions that changed a short time ago, by their topics.
+fn fresh<'a>(app: &'a App, snapshot: &Snapshot) -> HashMap<&'a str, Vec<PartitionIndex>> {
+    let newest = app.model.changes.iter().rev();
+    let newest =
+        newest.take_while(|change| snapshot.at_ms.0.saturating_sub(change.at.0) < FRESH_MS);
+    let mut fresh: HashMap<&str, Vec<PartitionIndex>> = HashMap::new();
+    for change in newest {
+        if let Subject::Partition(name) = &change.subject {
+            fresh.entry(&name.topic).or_default().push(name.partition);
+        }
+    }
+    fresh
 }

@@ -8,10 +8,7 @@ use walrus_admin::{
 use super::{NodeRow, nothing_yet};
 use crate::{
     app::{App, lists::Listing},
-    model::{
-        change::{self, Level},
-        leases,
-    },
+    model::change::{self, Level},
     ui::{
         paint::Canvas,
         table::{self, Cell, Column, numbers, words},
@@ -71,7 +68,7 @@ pub(super) fn table(
     rows: (usize, Option<table::Window>),
     place: impl Fn(usize) -> usize,
 ) {
-    let leases = leases(snapshot);
+    let leases = app.model.figures.leases(snapshot);
     table::draw(canvas, COLUMNS, rows, |row| {
         let at = place(row);
         let (Some(entry), Some((_, leases))) = (snapshot.nodes.get(at), leases.get(at)) else {

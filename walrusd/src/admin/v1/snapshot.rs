@@ -186,13 +186,13 @@ fn topics(
     metadata: &Metadata,
     changed: Option<&Changed>,
     keeps: impl Fn(&Arc<Topic>) -> retention::Keep,
-) -> Vec<TopicEntry> {
+) -> Vec<Arc<TopicEntry>> {
     let keep = |topic: &Arc<Topic>| {
         // What groups need is known by their coordinators alone: retention takes nothing of it.
         let is_kept = *topic.name == *groups::TOPIC;
         if is_kept { retention::Keep::default() } else { keeps(topic) }
     };
-    let mut topics: Vec<TopicEntry> = match changed {
+    let mut topics: Vec<Arc<TopicEntry>> = match changed {
         None => metadata
             .topics()
             .map(|topic| topic_of(metadata, topic, topic.partitions().iter(), keep(topic)))
@@ -218,7 +218,7 @@ fn topic_of<'a>(
     topic: &Topic,
     partitions: impl Iterator<Item = (&'a PartitionIndex, &'a Arc<Partition>)>,
     keep: retention::Keep,
-) -> TopicEntry {
+) -> Arc<TopicEntry> {
     let partition = |(index, chain): (&PartitionIndex, &Arc<Partition>)| {
         let open = chain.open();
         PartitionEntry {
@@ -240,7 +240,7 @@ fn topic_of<'a>(
             reason: open.reason.to_string(),
         }
     };
-    TopicEntry {
+    Arc::new(TopicEntry {
         topic: topic.name.to_string(),
         replicas_target: topic.replicas_target,
         keeps: Some(Keeps {
@@ -249,7 +249,7 @@ fn topic_of<'a>(
             segments: keep.generations.map(|segments| u64::try_from(segments).unwrap_or(u64::MAX)),
         }),
         partitions: partitions.map(partition).collect(),
-    }
+    })
 }
 
 #[cfg(test)]

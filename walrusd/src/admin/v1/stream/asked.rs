@@ -1,6 +1,6 @@
 //! What a watcher asked for: which kinds of news, of what, how often, from where on. Pure.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::http::{HeaderMap, Uri};
 use walrus_admin::{
@@ -180,6 +180,7 @@ impl Only {
         }
         snapshot.gone.retain(|topic| self.has_topic(topic));
         snapshot.topics.retain_mut(|topic| {
+            let topic = Arc::make_mut(topic);
             topic.partitions.retain(|one| self.has_partition(&topic.topic, one.partition));
             self.has_topic(&topic.topic)
         });
