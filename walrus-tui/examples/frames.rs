@@ -12,9 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
+use ratatui::{Terminal, TerminalOptions, Viewport, layout::Rect};
 use walrus_tui::{
     app::{App, Message, Place},
+    runtime::Terse,
     screen::Screen,
     source::{
         Told,
@@ -48,13 +49,13 @@ impl Write for Sent {
     }
 }
 
-type Drawn = Terminal<CrosstermBackend<io::BufWriter<Sent>>>;
+type Drawn = Terminal<Terse<io::BufWriter<Sent>>>;
 
 /// A terminal that shows nothing yet.
 fn terminal((columns, rows): (u16, u16), sent: &Sent) -> io::Result<Drawn> {
     let options = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, columns, rows)) };
     let out = io::BufWriter::with_capacity(64 << 10, sent.clone());
-    Terminal::with_options(CrosstermBackend::new(out), options)
+    Terminal::with_options(Terse::new(out), options)
 }
 
 struct Bench {

@@ -9,6 +9,7 @@ mod effects;
 mod hangup;
 mod listen;
 mod terminal;
+mod terse;
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError, SyncSender},
@@ -24,6 +25,7 @@ use self::{effects::Hands, terminal::Screen};
 pub use self::{
     listen::{Recording, Running, start},
     terminal::restore,
+    terse::Terse,
 };
 use crate::{
     app::{App, Message, doing::Acted},

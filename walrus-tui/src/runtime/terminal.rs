@@ -16,7 +16,9 @@ use crossterm::{
         disable_raw_mode, enable_raw_mode,
     },
 };
-use ratatui::{Terminal, backend::CrosstermBackend, buffer::Buffer, layout::Rect};
+use ratatui::{Terminal, buffer::Buffer, layout::Rect};
+
+use super::Terse;
 
 /// The status of a program that panicked.
 const PANICKED: i32 = 101;
@@ -26,7 +28,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal while it is ours.
 pub(super) struct Screen {
-    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    terminal: Terminal<Terse<BufWriter<Stdout>>>,
 }
 
 impl Screen {
@@ -42,7 +44,7 @@ impl Screen {
         TAKEN.store(true, Ordering::SeqCst);
         enable_raw_mode()?;
         execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
-        let backend = CrosstermBackend::new(BufWriter::with_capacity(64 << 10, io::stdout()));
+        let backend = Terse::new(BufWriter::with_capacity(64 << 10, io::stdout()));
         Ok(Self { terminal: Terminal::new(backend)? })
     }
 
