@@ -1,7 +1,7 @@
 //! Whatever keys are pressed, whatever the size, whatever the names: a whole picture, and no end
 //! but by the key for it.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use proptest::prelude::*;
@@ -10,6 +10,7 @@ use walrus_tui::{
     app::{
         App, Effect, Message, Typing,
         past::{Pace, Past},
+        travel::Travel,
     },
     once,
     source::{
@@ -135,6 +136,8 @@ struct Played {
     recorder: Recorder,
     now: UptimeMs,
     is_odd: bool,
+    /// Ways that are yet to be gone.
+    travels: VecDeque<Box<Travel>>,
 }
 
 impl Played {
@@ -143,17 +146,19 @@ impl Played {
         if is_replay {
             app.replay("4".parse().expect("a speed"));
         }
+        // All ways are gone elsewhere, and some time later.
+        app.travels.at_once_max = if theme.ascii { usize::MAX } else { 0 };
         let simulated = Simulated::new(3, Size::default());
         let (recorder, now) = (Recorder::default(), UptimeMs(0));
-        Self { app, simulated, recorder, now, is_odd: false }
+        Self { app, simulated, recorder, now, is_odd: false, travels: VecDeque::new() }
     }
 
     fn told(&mut self, told: Told) {
         if let Ok(record) = self.recorder.take(&told, self.now) {
-            drop(self.app.update(Message::Told(Told::Kept(record)), self.now));
+            self.happens(Message::Told(Told::Kept(record)), false);
         }
         if !self.app.is_replay() {
-            drop(self.app.update(Message::Told(told), self.now));
+            self.happens(Message::Told(told), false);
         }
     }
 
@@ -195,6 +200,7 @@ impl Played {
                     let acted = self.simulated.act(&act);
                     self.happens(Message::Acted(acted), false);
                 }
+                Effect::Travel(travel) => self.travels.push_back(travel),
                 Effect::Switch(name) => panic!("there is no context {name}"),
             }
         }
@@ -236,6 +242,9 @@ fn play(events: Vec<Event>, theme: Theme, is_replay: bool) {
             }
             Event::Later(ms) => {
                 played.now = UptimeMs(played.now.0 + u64::from(ms));
+                if let Some(travel) = played.travels.pop_front() {
+                    played.happens(Message::Arrived(Box::new(travel.arrive())), false);
+                }
                 played.happens(Message::Tick, false);
             }
             Event::Draw(columns, rows) => played.draw(columns, rows),

@@ -14,6 +14,7 @@ mod mouse;
 pub mod past;
 mod places;
 mod player;
+pub mod travel;
 mod typing;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use self::{
     guard::{Guard, Permit, Refused, Shown},
     lists::{Listed, Lists},
     past::Past,
+    travel::{Arrived, Travel, Travels},
 };
 pub use self::{places::Place, typing::Typing};
 use crate::{
@@ -70,6 +72,8 @@ pub enum Message {
     Said(String),
     /// The cluster answered what was asked of it.
     Acted(Acted),
+    /// A way to another moment was gone.
+    Arrived(Box<Arrived>),
 }
 
 /// What is to be done.
@@ -89,6 +93,8 @@ pub enum Effect {
     Switch(String),
     /// Ask the cluster for a plan, or to carry one out.
     Act(Act),
+    /// Go a way to another moment, which takes a while.
+    Travel(Box<Travel>),
 }
 
 /// What is shown above everything else.
@@ -158,6 +164,8 @@ pub struct App {
     pub mouse: bool,
     /// What is where in the picture, for the mouse.
     pub hits: Hits,
+    /// Ways to other moments.
+    pub travels: Travels,
     /// What the console says, and since when.
     said: Option<(String, UptimeMs)>,
     /// The row that was clicked last, and when.
@@ -188,6 +196,7 @@ impl App {
             guard: Guard::new(false),
             mouse: false,
             hits: Hits::default(),
+            travels: Travels::default(),
             said: None,
             click: None,
             clock: UptimeMs(0),
@@ -218,6 +227,12 @@ impl App {
             Some(_) => self.play(),
             None => self.now = clock,
         }
+        let mut effects = self.happens(message);
+        effects.extend(self.travels.leaving.take().map(Effect::Travel));
+        effects
+    }
+
+    fn happens(&mut self, message: Message) -> Vec<Effect> {
         match message {
             Message::Key(key) => return self.key(&key),
             Message::Mouse(event) => return self.moused(event),
@@ -226,6 +241,7 @@ impl App {
             Message::Told(told) => self.told(told),
             Message::Said(what) => self.tell(what),
             Message::Acted(acted) => return self.acted(acted),
+            Message::Arrived(arrived) => self.arrived(*arrived),
         }
         Vec::new()
     }

@@ -2,7 +2,7 @@
 
 use walrus_types::{TimestampMs, UptimeMs};
 
-use super::{App, player::Player};
+use super::{App, player::Player, travel::Going};
 use crate::{
     model::Model,
     source::record::{
@@ -84,6 +84,8 @@ pub enum Pace {
 pub struct Past {
     /// Where on the tape that is.
     pub player: Player,
+    /// The way to another moment, while it is gone; what is shown is not there yet.
+    pub going: Option<Going>,
     /// Whether it goes on.
     pub pace: Pace,
     /// How fast.
@@ -102,6 +104,7 @@ impl App {
         self.tape = Tape::replayed();
         self.past = Some(Past {
             player: Player::default(),
+            going: None,
             pace: Pace::Plays { since: self.clock, from: UptimeMs(0) },
             speed,
             live: None,
@@ -134,6 +137,7 @@ impl App {
         let (model, tape) = (&self.model, &self.tape);
         let past = self.past.get_or_insert_with(|| Past {
             player: Player::at_end(tape),
+            going: None,
             pace: Pace::Held,
             speed: Speed::ONE,
             live: Some(Box::new(model.clone())),
@@ -175,8 +179,8 @@ impl App {
 
     /// To the record before or after that is so.
     pub(super) fn step_time(&mut self, way: Way, is: impl Fn(&Record) -> bool, what: &str) {
-        let (past, tape) = (self.past.as_ref(), &self.tape);
-        let found = match (past.map(|past| past.player.at()), way) {
+        let tape = &self.tape;
+        let found = match (self.past.as_ref().map(|_| self.stands_at()), way) {
             (None, Way::On) => return self.tell("this is now".to_owned()),
             (None | Some(None), Way::Back) => tape.last().and_then(|last| tape.find(last, way, is)),
             (Some(None), Way::On) => tape.find(tape.first(), way, is),
@@ -229,12 +233,18 @@ impl App {
             .ok_or_else(|| format!("{typed:?} is no time: 12:03, 12:03:07, -90s, +5m"))?;
         let found = match time {
             Time::OfDay(ms) => self.of_day(ms).and_then(|wall| self.tape.at_wall(wall)),
-            Time::Before(ms) => self.tape.at(UptimeMs(self.now.0.saturating_sub(ms))),
-            Time::After(ms) => self.tape.at(UptimeMs(self.now.0.saturating_add(ms))),
+            Time::Before(ms) => self.tape.at(UptimeMs(self.from().0.saturating_sub(ms))),
+            Time::After(ms) => self.tape.at(UptimeMs(self.from().0.saturating_add(ms))),
         };
         let found = found.or_else(|| self.tape.last().map(|_| self.tape.first()));
         self.show(found.ok_or("nothing is kept yet")?);
         Ok(())
+    }
+
+    /// The moment that is shown, or to which it is gone.
+    fn from(&self) -> UptimeMs {
+        let going = self.going().and_then(|going| self.tape.get(going.to));
+        going.map_or(self.now, |record| record.at)
     }
 
     /// A time of the day on the last day of what is kept on which it is within that.
@@ -249,25 +259,8 @@ impl App {
     fn show(&mut self, number: u64) {
         self.hold();
         self.seek(number);
-        if let Some(record) = self.tape.get(number) {
+        if let Some(record) = self.tape.get(number).filter(|_| self.going().is_none()) {
             self.now = record.at;
-        }
-    }
-
-    /// Of the past, what is looked at now is what was told of it last.
-    pub(super) fn look_up(&mut self) {
-        let also = self.also();
-        if let Some(past) = &self.past {
-            past.player.look_up(&mut self.model, &self.tape, also.as_ref());
-        }
-    }
-
-    fn seek(&mut self, number: u64) {
-        let also = self.also();
-        if let Some(past) = &mut self.past {
-            past.moved = true;
-            past.player.seek(&mut self.model, &self.tape, number, also.as_ref());
-            self.relist();
         }
     }
 
@@ -275,6 +268,9 @@ impl App {
     pub(super) fn play(&mut self) {
         let Some(past) = &self.past else { return };
         let Pace::Plays { since, from } = past.pace else { return };
+        if past.going.is_some() {
+            return;
+        }
         let Some(end) = self.tape.last().and_then(|last| self.tape.get(last)).map(|one| one.at)
         else {
             return;

@@ -8,10 +8,10 @@ use std::{collections::VecDeque, sync::Arc};
 use walrus_admin::snapshot::Snapshot;
 
 use crate::{
-    model::{Model, partitions},
+    model::Model,
     source::{
         Also, Told,
-        record::{Kind, Tape, tape::Way},
+        record::{Kind, Record, Tape, tape::Way},
     },
 };
 
@@ -19,7 +19,7 @@ use crate::{
 const LEAVE_EVERY: u64 = 64;
 /// Models that are kept, and partitions of all of them.
 const LEFT_MAX: usize = 32;
-const LEFT_PARTITIONS_MAX: usize = 200_000;
+const LEFT_PARTITIONS_MAX: u64 = 200_000;
 /// From how many records before a moment it is made, and how many partitions times records that
 /// may be.
 const LOOK_BACK_MAX: u64 = 4_000;
@@ -29,7 +29,7 @@ const LOOK_BACK_PARTITIONS_MAX: u64 = 2_000_000;
 const LOOK_UP_MAX: usize = 600;
 
 /// Where on a tape a model stands.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Player {
     /// The last record that it has heard.
     at: Option<u64>,
@@ -40,8 +40,19 @@ pub struct Player {
     trouble: Option<String>,
 }
 
+/// Where a way begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Where it stands.
+    Here,
+    /// Behind a record at which a model was left.
+    Left(u64),
+    /// Behind the record before a whole snapshot; before all of them where that is none.
+    Whole(Option<u64>),
+}
+
 /// A model that was left on the way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Left {
     at: u64,
     known: Option<Arc<Snapshot>>,
@@ -69,14 +80,11 @@ impl Player {
 
     /// Brings the model to a record, with what `also` was told up to there.
     pub fn seek(&mut self, model: &mut Model, tape: &Tape, to: u64, also: Option<&Also>) {
-        let many = model.seen().map_or(0, |snapshot| partitions(snapshot).count());
-        let look_back = LOOK_BACK_PARTITIONS_MAX / u64::try_from(many.max(1)).unwrap_or(u64::MAX);
-        let look_back = look_back.clamp(LOOK_BACK_MIN, LOOK_BACK_MAX);
-        let is_near =
-            self.at.is_some_and(|at| at <= to && to - at <= look_back && at + 1 >= tape.first());
-        let jumps = !is_near;
+        let many = model.figures.partitions;
+        let start = self.start(tape, to, many);
+        let jumps = start != Start::Here;
         if jumps {
-            self.begin(model, tape, to, look_back);
+            self.begin(model, tape, start);
         } else if self.known.is_none() {
             self.known = self.at.and_then(|at| snapshot_at(tape, at));
         }
@@ -84,7 +92,7 @@ impl Player {
         for number in from..=to {
             self.hear(model, tape, number, also);
             if to - from >= LEAVE_EVERY && number.is_multiple_of(LEAVE_EVERY) {
-                self.leave(model, number, many);
+                self.leave_behind(model, number, many);
             }
         }
         self.at = Some(to);
@@ -93,22 +101,64 @@ impl Player {
         }
     }
 
-    /// The nearest model that was left, or none at all before a whole snapshot.
-    fn begin(&mut self, model: &mut Model, tape: &Tape, to: u64, look_back: u64) {
+    /// Bytes of the records that are gone through on the way to one.
+    #[must_use]
+    pub fn bytes_to(&self, model: &Model, tape: &Tape, to: u64) -> usize {
+        let at = match self.start(tape, to, model.figures.partitions) {
+            // What was told up to here is to be known first.
+            Start::Here if self.known.is_none() => {
+                self.at.and_then(|at| tape.find(at + 1, Way::Back, is_whole)).or(self.at)
+            }
+            Start::Here => self.at,
+            Start::Left(at) => Some(at),
+            Start::Whole(at) => at,
+        };
+        let from = at.map_or(tape.first(), |at| at + 1);
+        (from..=to).filter_map(|number| tape.get(number)).map(Record::bytes).sum()
+    }
+
+    /// Bytes of the records that are looked into for what else is looked at.
+    #[must_use]
+    pub fn bytes_to_look_up(&self, tape: &Tape, also: Option<&Also>) -> usize {
+        let (Some(_), Some(at)) = (also, self.at) else { return 0 };
+        told_beside(tape, at).map(Record::bytes).sum()
+    }
+
+    /// Stands where it stands, without what it needs to go on: whoever goes on has that.
+    pub fn leave(&mut self) -> Self {
+        let (at, trouble) = (self.at, self.trouble.clone());
+        std::mem::replace(self, Self { at, trouble, ..Self::default() })
+    }
+
+    /// Where the way to a record begins, with so many partitions.
+    fn start(&self, tape: &Tape, to: u64, partitions: u64) -> Start {
+        let look_back = LOOK_BACK_PARTITIONS_MAX / partitions.max(1);
+        let look_back = look_back.clamp(LOOK_BACK_MIN, LOOK_BACK_MAX);
+        let reaches = |at: u64| at <= to && to - at <= look_back && at + 1 >= tape.first();
+        if self.at.is_some_and(reaches) {
+            return Start::Here;
+        }
+        let left = self.left.iter().map(|left| left.at).filter(|at| reaches(*at)).max();
+        if let Some(at) = left {
+            return Start::Left(at);
+        }
+        let earliest = to.saturating_sub(look_back).max(tape.first());
+        let after = (earliest..=to).find(|number| tape.get(*number).is_some_and(is_whole));
+        let begin = after.or_else(|| tape.find(earliest, Way::Back, is_whole));
+        Start::Whole(begin.unwrap_or(tape.first()).checked_sub(1))
+    }
+
+    /// Takes the model that was left there, or none at all before a whole snapshot.
+    fn begin(&mut self, model: &mut Model, tape: &Tape, start: Start) {
         self.trouble = None;
         self.left.retain(|left| left.at + 1 >= tape.first());
-        let nearest = self.left.iter().filter(|left| left.at <= to).max_by_key(|left| left.at);
-        if let Some(left) = nearest.filter(|left| to - left.at <= look_back) {
+        let left = self.left.iter().find(|left| start == Start::Left(left.at));
+        if let Some(left) = left {
             *model = left.model.clone();
             (self.at, self.known) = (Some(left.at), left.known.clone());
-            return;
+        } else if let Start::Whole(at) = start {
+            (*model, self.known, self.at) = (Model::default(), None, at);
         }
-        (*model, self.known) = (Model::default(), None);
-        let earliest = to.saturating_sub(look_back).max(tape.first());
-        let is_whole = |number: &u64| tape.get(*number).is_some_and(|one| one.kind == Kind::Whole);
-        let after = (earliest..=to).find(is_whole);
-        let begin = after.or_else(|| tape.find(earliest, Way::Back, |one| one.kind == Kind::Whole));
-        self.at = begin.unwrap_or(tape.first()).checked_sub(1);
     }
 
     fn hear(&mut self, model: &mut Model, tape: &Tape, number: u64, also: Option<&Also>) {
@@ -119,11 +169,12 @@ impl Player {
         }
     }
 
-    fn leave(&mut self, model: &Model, at: u64, partitions: usize) {
+    fn leave_behind(&mut self, model: &Model, at: u64, partitions: u64) {
         if self.left.iter().any(|left| left.at == at) {
             return;
         }
-        let most = (LEFT_PARTITIONS_MAX / partitions.max(1)).clamp(1, LEFT_MAX);
+        let most = usize::try_from(LEFT_PARTITIONS_MAX / partitions.max(1)).unwrap_or(LEFT_MAX);
+        let most = most.clamp(1, LEFT_MAX);
         while self.left.len() >= most {
             self.left.pop_front();
         }
@@ -135,9 +186,7 @@ impl Player {
         (model.chain, model.group, model.groups) = (None, None, None);
         model.clients = None;
         let (Some(also), Some(at)) = (also, self.at) else { return };
-        let kept = (tape.first()..=at).rev().filter_map(|number| tape.get(number));
-        let kept = kept.filter(|record| record.kind == Kind::Also).take(LOOK_UP_MAX);
-        for record in kept {
+        for record in told_beside(tape, at) {
             if let Ok(told) = record.told(&mut None)
                 && told.is_of(also)
             {
@@ -156,9 +205,19 @@ impl Player {
     }
 }
 
+const fn is_whole(record: &Record) -> bool {
+    matches!(record.kind, Kind::Whole)
+}
+
+/// What was told beside the cluster up to a record, the newest first.
+fn told_beside(tape: &Tape, at: u64) -> impl Iterator<Item = &Record> {
+    let kept = (tape.first()..=at).rev().filter_map(|number| tape.get(number));
+    kept.filter(|record| record.kind == Kind::Also).take(LOOK_UP_MAX)
+}
+
 /// The snapshot that was told last, up to a record.
 fn snapshot_at(tape: &Tape, at: u64) -> Option<Arc<Snapshot>> {
-    let whole = tape.find(at + 1, Way::Back, |record| record.kind == Kind::Whole)?;
+    let whole = tape.find(at + 1, Way::Back, is_whole)?;
     let mut known = None;
     for record in (whole..=at).filter_map(|number| tape.get(number)) {
         if matches!(record.kind, Kind::Whole | Kind::Delta) {

@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     ops::ControlFlow,
     path::Path,
-    sync::{Arc, mpsc::SyncSender},
+    sync::{Arc, Mutex, PoisonError, mpsc::SyncSender},
     thread,
 };
 
@@ -19,7 +19,7 @@ use super::{
     terminal::Screen,
 };
 use crate::{
-    app::{App, Effect, Message, Sent, doing::Act},
+    app::{App, Effect, Message, Sent, doing::Act, travel::Travel},
     once::{self, svg},
     source::{Hand, Wanted, live::Cluster},
 };
@@ -87,6 +87,10 @@ impl Hands {
             }
             Effect::Act(act) => self.act(act, app),
             Effect::Copy(text) => self.copy(text, screen)?,
+            Effect::Travel(travel) => {
+                self.travel(travel, app, now);
+                None
+            }
             Effect::Write(path) => Some(match write(app, &path, screen.size()?) {
                 Ok(()) => format!("written to {}", path.display()),
                 Err(why) => format!("{}: {why}", path.display()),
@@ -97,7 +101,7 @@ impl Hands {
             }),
         };
         if let Some(said) = said {
-            drop(app.update(Message::Said(said), now));
+            self.update(Message::Said(said), app, now);
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -140,6 +144,38 @@ impl Hands {
         let asks = move || drop(send.send(Item::Acted(number, hand.act(act, known))));
         let named = thread::Builder::new().name("act".to_owned());
         named.spawn(asks).err().map(|why| format!("nobody can ask the cluster: {why}"))
+    }
+
+    /// Has somebody go a way; goes it here if nobody does.
+    fn travel(&self, travel: Box<Travel>, app: &mut App, now: UptimeMs) {
+        let send = self.send.clone();
+        let left = Arc::new(Mutex::new(Some(travel)));
+        let taken = Arc::clone(&left);
+        let take = |left: &Mutex<Option<Box<Travel>>>| {
+            left.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        let goes = move || {
+            if let Some(travel) = take(&taken) {
+                let arrived = Message::Arrived(Box::new(travel.arrive()));
+                // Where nobody listens any more nobody wants to be there.
+                drop(send.send(Item::Message(arrived)));
+            }
+        };
+        let named = thread::Builder::new().name("past".to_owned());
+        if named.spawn(goes).is_err()
+            && let Some(travel) = take(&left)
+        {
+            self.update(Message::Arrived(Box::new(travel.arrive())), app, now);
+        }
+    }
+
+    /// Tells the console something after which nothing is to be done but a way to be gone.
+    pub(super) fn update(&self, message: Message, app: &mut App, now: UptimeMs) {
+        for effect in app.update(message, now) {
+            if let Effect::Travel(travel) = effect {
+                self.travel(travel, app, now);
+            }
+        }
     }
 
     /// Leaves the source that is listened to for another cluster.

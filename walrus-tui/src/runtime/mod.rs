@@ -28,7 +28,7 @@ pub use self::{
     terse::Terse,
 };
 use crate::{
-    app::{App, Message, doing::Acted},
+    app::{App, Message, doing::Acted, travel},
     source::Told,
     ui::{frame, paint::Canvas},
 };
@@ -78,6 +78,7 @@ pub fn run(
     let began = settings.began;
     let mut hands = Hands::new(settings, send, running)?;
     hands.ask(&app);
+    app.travels.at_once_max = travel::AT_ONCE_MAX;
     draw(&mut app, &mut screen)?;
     drawn_first();
     let mut drawn = Instant::now();
@@ -114,7 +115,7 @@ pub fn run(
             }
         }
         if !came && !is_dirty {
-            drop(app.update(Message::Tick, now));
+            hands.update(Message::Tick, &mut app, now);
         }
         let says = app.says().is_some();
         // Held pictures do not age: only keys change them.

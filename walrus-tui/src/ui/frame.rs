@@ -83,6 +83,11 @@ fn past_in_words(app: &App, past: &Past) -> String {
     let theme = app.theme;
     let at = app.wall().map_or_else(String::new, |wall| format!(" {}", text::clock(wall)));
     let waits = if past.arrived > 0 { format!(" (+{} came)", past.arrived) } else { String::new() };
+    if let Some(to) = past.going.and_then(|going| app.tape.get(going.to)) {
+        let way = if to.at < app.now { "BACK" } else { "ON" };
+        let to = to.wall.map_or_else(String::new, |wall| format!(" to {}", text::clock(wall)));
+        return format!("{} GOING {way}{to}{waits}", theme.glyph("⟲", "<"));
+    }
     match past.pace {
         Pace::Held => format!("{} FROZEN{at}{waits}", theme.glyph("❚❚", "||")),
         Pace::Plays { .. } => {

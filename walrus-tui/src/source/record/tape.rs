@@ -22,7 +22,7 @@ struct Room {
 }
 
 /// Records, by numbers that stay theirs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tape {
     records: VecDeque<Record>,
     /// The number of the first one that is there.
