@@ -1,8 +1,8 @@
 //! A made-up cluster behind the admin API of three nodes, so that a console is measured alone:
 //! `cargo run --profile dist -p walrus-tui --example served -- 10000`
 //!
-//! It writes where the first node listens, and then lives a second each second: snapshots, what
-//! changed in them, events, vitals, chains and groups are told as nodes tell them. `GET /cost` says
+//! It writes where the first node listens, and then lives a second each second, in which partitions
+//! roll and no node dies: snapshots, what changed in them, events, vitals, chains and groups are told as nodes tell them. `GET /cost` says
 //! what that took of each node: requests, and bytes that were sent. It ends when its input does.
 
 use std::{
@@ -322,7 +322,7 @@ fn main() -> io::Result<()> {
     let admin: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
     let cluster = Cluster {
-        simulated: Simulated::new(7, Size { nodes: NODES, partitions }),
+        simulated: Simulated::new(7, Size { nodes: NODES, partitions }).calm(),
         snapshots: VecDeque::new(),
         events: VecDeque::new(),
         seconds: 0,

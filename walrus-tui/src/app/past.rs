@@ -5,9 +5,12 @@ use walrus_types::{TimestampMs, UptimeMs};
 use super::{App, player::Player, travel::Going};
 use crate::{
     model::Model,
-    source::record::{
-        Record, Tape,
-        tape::{Ended, Way},
+    source::{
+        Told,
+        record::{
+            Record, Tape,
+            tape::{Ended, Way},
+        },
     },
 };
 
@@ -290,6 +293,20 @@ impl App {
         let to = self.tape.at(target).filter(|to| past_of(self) != Some(*to));
         if let Some(to) = to {
             self.seek(to);
+        }
+    }
+
+    /// Whether a picture is due when this is told. Of one that is held only how much came since is
+    /// another then: that is counted one by one at first, then by tens.
+    #[must_use]
+    pub fn is_seen(&self, told: &Told) -> bool {
+        match (told, &self.past) {
+            // What it is of came before it.
+            (Told::Kept(_), _) => self.is_replay(),
+            (told, Some(Past { pace: Pace::Held, live: Some(_), arrived, .. })) => {
+                matches!(told, Told::Snapshot(_)) && (*arrived < 10 || arrived % 10 == 9)
+            }
+            _ => true,
         }
     }
 

@@ -36,6 +36,8 @@ use crate::{
 /// The least time between two pictures, and between two for which somebody pressed a key.
 const PICTURE_MIN: Duration = Duration::from_millis(33);
 const PRESSED_MIN: Duration = Duration::from_millis(10);
+/// How late may be what comes each second before the picture is drawn without it.
+const LATE: Duration = Duration::from_millis(200);
 /// Messages that may wait for the console.
 const WAITING_MAX: usize = 256;
 
@@ -87,8 +89,9 @@ pub fn run(
         let wait = if is_dirty {
             gap.saturating_sub(drawn.elapsed())
         } else {
-            // Until the next second of what is shown as an age.
-            Duration::from_millis(app.stays_ms())
+            // Until the next second of what is shown as an age; what comes each second shows it too.
+            let late = if app.past.is_none() { LATE } else { Duration::ZERO };
+            Duration::from_millis(app.stays_ms()) + late
         };
         let item = match items.recv_timeout(wait) {
             Ok(item) => Some(item),
@@ -105,6 +108,10 @@ pub fn run(
                 Item::Told(..) | Item::Acted(..) => continue,
             };
             came = true;
+            is_dirty |= match &message {
+                Message::Told(told) => app.is_seen(told),
+                _ => true,
+            };
             if matches!(message, Message::Key(_) | Message::Mouse(_) | Message::Paste(_)) {
                 gap = PRESSED_MIN;
             }
@@ -119,7 +126,7 @@ pub fn run(
         }
         let says = app.says().is_some();
         // Held pictures do not age: only keys change them.
-        is_dirty |= came || !app.is_held() || says != has_said;
+        is_dirty |= (!came && !app.is_held()) || says != has_said;
         if is_dirty && drawn.elapsed() >= gap {
             draw(&mut app, &mut screen)?;
             (drawn, is_dirty, has_said, gap) = (Instant::now(), false, says, PICTURE_MIN);

@@ -17,6 +17,7 @@ use walrus_admin::{
     snapshot::Snapshot,
 };
 use walrus_types::UptimeMs;
+use zstd::zstd_safe::{CCtx, CParameter, ResetDirective, get_error_name};
 
 use super::super::Told;
 use crate::model::PartitionName;
@@ -79,20 +80,57 @@ enum Kept<'a> {
     Nothing,
 }
 
-/// A snapshot's body.
-pub(super) fn snapshot(snapshot: &Snapshot) -> Result<Vec<u8>, Unkept> {
-    pack(&Kept::Snapshot(Cow::Borrowed(snapshot)))
+/// Makes bodies. Kept from one to the next: what zstd needs is more than most of them are.
+#[derive(Default)]
+pub(super) struct Packer(CCtx<'static>);
+
+impl std::fmt::Debug for Packer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Packer")
+    }
 }
 
-/// The body of any other message.
-pub(super) fn plain(told: &Told) -> Result<Vec<u8>, Unkept> {
+impl Packer {
+    /// A snapshot's body.
+    pub(super) fn snapshot(&mut self, snapshot: &Snapshot) -> Result<Vec<u8>, Unkept> {
+        self.pack(&Kept::Snapshot(Cow::Borrowed(snapshot)))
+    }
+
+    /// The body of any other message.
+    pub(super) fn plain(&mut self, told: &Told) -> Result<Vec<u8>, Unkept> {
+        self.pack(&plain(told))
+    }
+
+    fn pack(&mut self, kept: &Kept<'_>) -> Result<Vec<u8>, Unkept> {
+        let failed = |why: io::Error| match why.kind() {
+            io::ErrorKind::FileTooLarge => Unkept::TooLarge,
+            _ => Unkept::Failed(why.to_string()),
+        };
+        let refused = |code| Unkept::Failed(get_error_name(code).to_owned());
+        // The one before may have ended half way.
+        self.0.reset(ResetDirective::SessionOnly).map_err(refused)?;
+        self.0.set_parameter(CParameter::CompressionLevel(LEVEL)).map_err(refused)?;
+        let out = Capped { inner: Vec::new(), room: BODY_MAX };
+        let encoder = zstd::stream::write::Encoder::with_context(out, &mut self.0);
+        // JSON comes in small pieces.
+        let mut plain =
+            io::BufWriter::with_capacity(16 << 10, Capped { inner: encoder, room: PLAIN_MAX });
+        serde_json::to_writer(&mut plain, kept).map_err(|why| failed(why.into()))?;
+        let encoder = plain.into_inner().map_err(|why| failed(why.into_error()))?.inner;
+        let mut body = encoder.finish().map_err(failed)?.inner;
+        body.shrink_to_fit();
+        Ok(body)
+    }
+}
+
+fn plain(told: &Told) -> Kept<'_> {
     fn lent<T: Clone>(told: &Result<Arc<T>, String>) -> Result<Cow<'_, T>, Cow<'_, str>> {
         match told {
             Ok(told) => Ok(Cow::Borrowed(&**told)),
             Err(why) => Err(Cow::Borrowed(why)),
         }
     }
-    pack(&match told {
+    match told {
         Told::Snapshot(snapshot) => Kept::Snapshot(Cow::Borrowed(&**snapshot)),
         Told::Chain { name, chain } => {
             Kept::Chain { name: Cow::Borrowed(name), chain: lent(chain) }
@@ -107,7 +145,7 @@ pub(super) fn plain(told: &Told) -> Result<Vec<u8>, Unkept> {
             Kept::Lost { why: Cow::Borrowed(why), next_at_ms: next_at.0 }
         }
         Told::Kept(_) | Told::Ended(_) => Kept::Nothing,
-    })
+    }
 }
 
 /// The message that a body holds.
@@ -155,23 +193,6 @@ impl<W: Write> Write for Capped<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
-}
-
-fn pack(kept: &Kept<'_>) -> Result<Vec<u8>, Unkept> {
-    let failed = |why: io::Error| match why.kind() {
-        io::ErrorKind::FileTooLarge => Unkept::TooLarge,
-        _ => Unkept::Failed(why.to_string()),
-    };
-    let out = Capped { inner: Vec::new(), room: BODY_MAX };
-    let encoder = zstd::stream::write::Encoder::new(out, LEVEL).map_err(failed)?;
-    // JSON comes in small pieces.
-    let mut plain =
-        io::BufWriter::with_capacity(16 << 10, Capped { inner: encoder, room: PLAIN_MAX });
-    serde_json::to_writer(&mut plain, kept).map_err(|why| failed(why.into()))?;
-    let encoder = plain.into_inner().map_err(|why| failed(why.into_error()))?.inner;
-    let mut body = encoder.finish().map_err(failed)?.inner;
-    body.shrink_to_fit();
-    Ok(body)
 }
 
 fn unpack(body: &[u8]) -> Result<Kept<'static>, Unread> {

@@ -1,7 +1,7 @@
 //! What a source told, kept so that it can be shown again.
 //!
 //! Each message becomes a [`Record`] with its time. A snapshot is kept whole once in
-//! [`WHOLE_EVERY_MS`], else as what is different from the one before: whoever goes back in time
+//! [`WHOLE_EVERY_MS`], more seldom where it is large and little changes, else as what is different from the one before: whoever goes back in time
 //! begins at one that is whole. Bytes: [`format`](self::format). Pure: times come in as
 //! parameters, and nothing here knows of files.
 
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use walrus_admin::snapshot::Snapshot;
 use walrus_types::{TimestampMs, UptimeMs};
 
+use self::body::Packer;
 pub use self::{
     body::{BODY_MAX, PLAIN_MAX, Unkept, Unread},
     delta::between,
@@ -24,8 +25,12 @@ pub use self::{
 use super::Told;
 use crate::model::change::{self, Level};
 
-/// At most so long from one whole snapshot to the next.
+/// So long from one whole snapshot to the next, and of one that is large beside what follows it at
+/// most.
 pub const WHOLE_EVERY_MS: u64 = 60_000;
+const LARGE_EVERY_MS: u64 = 600_000;
+/// A whole snapshot is large where what follows it within its time is less than this part of it.
+const LARGE_PART: usize = 4;
 /// What follows a whole snapshot may be so long before the next, however small that was.
 const AFTER_WHOLE_MIN: usize = 64 << 10;
 
@@ -88,6 +93,7 @@ pub struct Recorder {
     whole: Option<(UptimeMs, usize)>,
     after_whole: usize,
     is_lost: bool,
+    packer: Packer,
 }
 
 impl Recorder {
@@ -101,7 +107,8 @@ impl Recorder {
             Told::Lost { .. } => {
                 let mark = (!self.is_lost).then_some(Level::Error);
                 self.is_lost = true;
-                self.record(Kind::Lost, mark, now, body::plain(told)?)
+                let body = self.packer.plain(told)?;
+                self.record(Kind::Lost, mark, now, body)
             }
             Told::Events(_)
             | Told::Chain { .. }
@@ -109,7 +116,10 @@ impl Recorder {
             | Told::Clients(_)
             | Told::Group { .. }
             | Told::Kept(_)
-            | Told::Ended(_) => self.record(Kind::Also, None, now, body::plain(told)?),
+            | Told::Ended(_) => {
+                let body = self.packer.plain(told)?;
+                self.record(Kind::Also, None, now, body)
+            }
         }
     }
 
@@ -119,8 +129,8 @@ impl Recorder {
         let delta = before.filter(|_| !self.is_whole_due(now));
         let delta = delta.and_then(|before| delta::between(before, now_told));
         let (kind, body) = match &delta {
-            Some(delta) => (Kind::Delta, body::snapshot(delta)?),
-            None => (Kind::Whole, body::snapshot(now_told)?),
+            Some(delta) => (Kind::Delta, self.packer.snapshot(delta)?),
+            None => (Kind::Whole, self.packer.snapshot(now_told)?),
         };
         self.before = Some(Arc::clone(now_told));
         self.is_lost = false;
@@ -132,7 +142,9 @@ impl Recorder {
 
     fn is_whole_due(&self, now: UptimeMs) -> bool {
         self.whole.is_none_or(|(at, bytes)| {
-            now.since(at) >= WHOLE_EVERY_MS || self.after_whole >= bytes.max(AFTER_WHOLE_MIN)
+            let is_large = self.after_whole < bytes / LARGE_PART;
+            now.since(at) >= if is_large { LARGE_EVERY_MS } else { WHOLE_EVERY_MS }
+                || self.after_whole >= bytes.max(AFTER_WHOLE_MIN)
         })
     }
 

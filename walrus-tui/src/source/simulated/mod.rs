@@ -89,6 +89,7 @@ pub struct Simulated {
     nodes: Vec<Life>,
     logs: Vec<Log>,
     operators: operations::Operators,
+    is_calm: bool,
     /// As a snapshot tells them: those that are as they were are those of the one before.
     topics: Vec<Arc<TopicEntry>>,
     /// Places in `logs` whose entries in `topics` are not of now.
@@ -146,6 +147,7 @@ impl Simulated {
             nodes,
             logs,
             operators: operations::Operators::default(),
+            is_calm: false,
             topics: Vec::new(),
             changed: Vec::new(),
         };
@@ -164,12 +166,18 @@ impl Simulated {
         made
     }
 
+    /// The same, of which no node dies by itself.
+    #[must_use]
+    pub fn calm(self) -> Self {
+        Self { is_calm: true, ..self }
+    }
+
     /// A second later.
     pub fn step(&mut self) {
         self.now_ms += STEP_MS;
         self.come_back();
         self.carry_on();
-        if self.chance.one_in(90) {
+        if self.chance.one_in(90) && !self.is_calm {
             self.kill();
         }
         for at in 0..self.logs.len() {
