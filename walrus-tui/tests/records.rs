@@ -10,7 +10,7 @@ use walrus_tui::{
     model::{Model, PartitionName, figures::Figures},
     source::{
         Told,
-        record::{self, Recorder},
+        record::{self, Kind, Recorder},
         simulated::{Simulated, Size},
     },
 };
@@ -179,6 +179,29 @@ fn sums(figures: &Figures, snapshot: &Snapshot) -> (u64, u64, u64, Vec<(NodeId, 
     let led = snapshot.topics.iter().flat_map(|topic| &topic.partitions).map(|one| one.leader);
     let leads = led.map(|node| (node, figures.leads(node))).collect();
     (partitions, leaderless, narrow, leads)
+}
+
+#[test]
+fn what_is_large_beside_its_changes_is_kept_whole_more_seldom() {
+    // Partitions, and how many whole snapshots there are at most of a quarter of an hour in which
+    // nothing but vitals is another.
+    for (partitions, most) in [(10, 15), (40_000, 5)] {
+        let simulated = Simulated::new(7, Size { nodes: 3, partitions });
+        let mut snapshot = simulated.snapshot();
+        let mut recorder = Recorder::default();
+        let mut whole = 0;
+        for second in 0..900 {
+            snapshot.at_ms.0 += 1_000;
+            for entry in &mut snapshot.nodes {
+                entry.vitals.as_mut().unwrap().uptime_ms = second * 1_000;
+            }
+            let told = Told::Snapshot(Arc::new(snapshot.clone()));
+            let record = recorder.take(&told, UptimeMs(second * 1_000)).unwrap();
+            whole += u32::from(record.kind == Kind::Whole);
+        }
+        println!("{whole} whole ones of {partitions} partitions");
+        assert!((most / 2..=most).contains(&whole), "{whole} of {partitions} partitions");
+    }
 }
 
 #[test]

@@ -149,6 +149,27 @@ fn the_past_that_is_played_waits_for_its_way_and_goes_on_from_there() {
     assert_eq!(live.app.now, UptimeMs(at.0 + 2_000));
 }
 
+#[test]
+fn a_held_picture_is_drawn_for_the_first_few_that_came_and_then_for_every_tenth() {
+    let mut live = Live::new(0, 20);
+    let lost = Told::Lost { why: "gone".to_owned(), next_at: UptimeMs(0) };
+    let snapshot = |live: &Live| Told::Snapshot(live.simulated.shared());
+    let record = |live: &mut Live| Told::Kept(live.recorder.take(&lost, live.now).unwrap());
+    let kept = record(&mut live);
+    assert!(live.app.is_seen(&snapshot(&live)) && live.app.is_seen(&lost));
+    assert!(!live.app.is_seen(&kept), "what it is of was seen");
+    live.press(" ");
+    let mut drawn = Vec::new();
+    for came in 1..=40 {
+        if live.app.is_seen(&snapshot(&live)) {
+            drawn.push(came);
+        }
+        assert!(!live.app.is_seen(&kept) && !live.app.is_seen(&lost), "{came}");
+        live.second();
+    }
+    assert_eq!(drawn, [1, 2, 3, 10, 20, 30, 40]);
+}
+
 /// What somebody does.
 fn steps() -> impl Strategy<Value = Vec<(&'static str, bool)>> {
     let keys = [

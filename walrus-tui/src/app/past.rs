@@ -17,6 +17,9 @@ use crate::{
 /// A day.
 const DAY_MS: i64 = 86_400_000;
 
+/// Of what comes while the picture is held so many are counted one by one.
+const COUNTED_MAX: u64 = 3;
+
 /// How fast the past is played, in quarters of how fast it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Speed(u32);
@@ -297,14 +300,14 @@ impl App {
     }
 
     /// Whether a picture is due when this is told. Of one that is held only how much came since is
-    /// another then: that is counted one by one at first, then by tens.
+    /// another then: the first few are counted one by one, then ten by ten.
     #[must_use]
     pub fn is_seen(&self, told: &Told) -> bool {
         match (told, &self.past) {
             // What it is of came before it.
             (Told::Kept(_), _) => self.is_replay(),
             (told, Some(Past { pace: Pace::Held, live: Some(_), arrived, .. })) => {
-                matches!(told, Told::Snapshot(_)) && (*arrived < 10 || arrived % 10 == 9)
+                matches!(told, Told::Snapshot(_)) && (*arrived < COUNTED_MAX || arrived % 10 == 9)
             }
             _ => true,
         }

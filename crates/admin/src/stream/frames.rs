@@ -41,8 +41,10 @@ impl Frames {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.keep(&bytes[..end])?;
             bytes = &bytes[end + 1..];
-            let line = std::mem::take(&mut self.line);
-            let line = line.strip_suffix(b"\r").unwrap_or(&line);
+            let mut line = std::mem::take(&mut self.line);
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
             if line.is_empty() {
                 self.finish(out);
             } else {
@@ -68,8 +70,15 @@ impl Frames {
         }
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), TooLong> {
+    fn field(&mut self, mut line: Vec<u8>) -> Result<(), TooLong> {
         let colon = line.iter().position(|byte| *byte == b':');
+        if !self.has_data && line.starts_with(b"data:") {
+            // The line becomes the message: it may be as long as there are any.
+            let begin = if line.get(5) == Some(&b' ') { 6 } else { 5 };
+            line.drain(..begin);
+            (self.frame.data, self.has_data) = (line, true);
+            return Ok(());
+        }
         let (name, value) = line.split_at(colon.unwrap_or(line.len()));
         let value = value.strip_prefix(b":").unwrap_or(value);
         let value = value.strip_prefix(b" ").unwrap_or(value);

@@ -25,12 +25,10 @@ pub use self::{
 use super::Told;
 use crate::model::change::{self, Level};
 
-/// So long from one whole snapshot to the next, and of one that is large beside what follows it at
-/// most.
+/// So long from one whole snapshot to the next, and at most so long from one that is larger than
+/// all that follows it.
 pub const WHOLE_EVERY_MS: u64 = 60_000;
 const LARGE_EVERY_MS: u64 = 600_000;
-/// A whole snapshot is large where what follows it within its time is less than this part of it.
-const LARGE_PART: usize = 4;
 /// What follows a whole snapshot may be so long before the next, however small that was.
 const AFTER_WHOLE_MIN: usize = 64 << 10;
 
@@ -142,7 +140,7 @@ impl Recorder {
 
     fn is_whole_due(&self, now: UptimeMs) -> bool {
         self.whole.is_none_or(|(at, bytes)| {
-            let is_large = self.after_whole < bytes / LARGE_PART;
+            let is_large = self.after_whole < bytes;
             now.since(at) >= if is_large { LARGE_EVERY_MS } else { WHOLE_EVERY_MS }
                 || self.after_whole >= bytes.max(AFTER_WHOLE_MIN)
         })

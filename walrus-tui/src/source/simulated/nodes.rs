@@ -63,7 +63,7 @@ impl Simulated {
             gc: Some(self.gc(at)),
             disk: Some(DiskVitals {
                 total_bytes: 1 << 40,
-                free_bytes: (1 << 40) - (1 << 38) - stored,
+                free_bytes: (3_u64 << 38).saturating_sub(stored),
             }),
             resident_bytes: Some(48 << 20),
             cpu_ms: Some(life.cpu_ms),
