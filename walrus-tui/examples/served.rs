@@ -217,11 +217,12 @@ fn events(snapshot: &Snapshot, items: Vec<Event>) -> EventList {
     }
 }
 
-/// A message is one piece of the answer.
+/// A message is one piece of the answer, and sent at once.
 fn piece(out: &mut Sent<'_>, bytes: &[u8]) -> io::Result<()> {
-    write!(out, "{:x}\r\n", bytes.len())?;
-    out.write_all(bytes)?;
-    out.write_all(b"\r\n")
+    let mut piece = format!("{:x}\r\n", bytes.len()).into_bytes();
+    piece.extend_from_slice(bytes);
+    piece.extend_from_slice(b"\r\n");
+    out.write_all(&piece)
 }
 
 fn stream(stage: &Stage, out: &mut Sent<'_>, after: Option<u64>) -> io::Result<()> {

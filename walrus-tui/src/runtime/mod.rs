@@ -38,6 +38,8 @@ const PICTURE_MIN: Duration = Duration::from_millis(33);
 const PRESSED_MIN: Duration = Duration::from_millis(10);
 /// How late may be what comes each second before the picture is drawn without it.
 const LATE: Duration = Duration::from_millis(200);
+/// The longest time without a look at a picture that is held.
+const HELD_MAX: Duration = Duration::from_secs(60);
 /// Messages that may wait for the console.
 const WAITING_MAX: usize = 256;
 
@@ -88,6 +90,9 @@ pub fn run(
     loop {
         let wait = if is_dirty {
             gap.saturating_sub(drawn.elapsed())
+        } else if app.is_held() && !has_said {
+            // Nothing of it ages.
+            HELD_MAX
         } else {
             // Until the next second of what is shown as an age; what comes each second shows it too.
             let late = if app.past.is_none() { LATE } else { Duration::ZERO };
