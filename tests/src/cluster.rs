@@ -151,8 +151,10 @@ impl Cluster {
         for node in &mut cluster.nodes {
             node.spawn()?;
         }
-        for node in &mut cluster.nodes {
-            node.wait_ready()?;
+        for at in 0..cluster.nodes.len() {
+            let ready = cluster.nodes[at].wait_ready();
+            // One that waits for another does not know why that is not there.
+            ready.map_err(|why| why.context(cluster.last_words()))?;
         }
         cluster.wait_until_all_are_shown()?;
         cluster.wait_until_all_vote()?;

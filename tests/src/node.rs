@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -67,8 +68,7 @@ impl Addresses {
     /// # Errors
     /// When there are none left.
     pub fn free(nodes: usize) -> Result<Vec<Self>> {
-        let taken = (0..3 * nodes).map(|_| TcpListener::bind("127.0.0.1:0"));
-        let taken: Vec<TcpListener> = taken.collect::<io::Result<_>>()?;
+        let taken: Vec<TcpListener> = (0..3 * nodes).map(|_| listener()).collect::<Result<_>>()?;
         let addresses = taken.iter().map(TcpListener::local_addr);
         let addresses: Vec<SocketAddr> = addresses.collect::<io::Result<_>>()?;
         let of_node = |three: &[SocketAddr]| match three {
@@ -77,6 +77,28 @@ impl Addresses {
         };
         Ok(addresses.chunks(3).map(of_node).collect())
     }
+}
+
+/// Ports of nodes. The system gives others, from 32768 on, to whoever connects: a client of another
+/// test would have one between the look at it and the node's own start, or while a node is down.
+const PORTS: Range<u16> = 10_240..32_000;
+
+/// A listener at a port that nobody else of this process was given before the others ran out.
+fn listener() -> Result<TcpListener> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let count = u32::from(PORTS.end - PORTS.start);
+    // Programs that run side by side begin at different places.
+    let begin = std::process::id().wrapping_mul(331) % count;
+    for _ in 0..count {
+        let at = (begin + NEXT.fetch_add(1, Ordering::Relaxed) % count) % count;
+        let port = PORTS.start + u16::try_from(at)?;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => return Ok(listener),
+            Err(why) if why.kind() == io::ErrorKind::AddrInUse => {}
+            Err(why) => return Err(why.into()),
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }
 
 /// A node's process, its folder and its ports. The ports stay the same over restarts.
