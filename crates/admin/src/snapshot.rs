@@ -38,7 +38,8 @@ pub struct Snapshot {
     pub group: Group,
     /// All nodes that are known, by their ids.
     pub nodes: Vec<NodeEntry>,
-    /// All topics, by their names. Those that are the same in two snapshots may be shared by them.
+    /// All topics, by their names.
+    // Those that are the same in two snapshots may be shared by them.
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<TopicEntry>))]
     pub topics: Vec<Arc<TopicEntry>>,
     /// The operations that run and [`OPERATIONS_MAX`] of those that ended last, newest first.
