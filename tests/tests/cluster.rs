@@ -2,10 +2,19 @@
 
 #![expect(clippy::print_stdout, reason = "a run tells what it did")]
 
-use std::{collections::BTreeSet, fs, path::Path, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde_json::Value;
 use walrus_load::topic::{self, Topics};
 use walrus_tests::{
     Addresses, Cluster, Node, NodeSettings,
@@ -176,15 +185,8 @@ fn partitions_spread_over_the_nodes_and_assignments_are_kept() -> Result<()> {
             .with_partition_index(index)
             .with_broker_ids(nodes.iter().map(|id| BrokerId(*id)).collect())
     });
-    let topic = |name: &str| {
-        let name = TopicName(StrBytes::from_string(name.to_owned()));
-        CreatableTopic::default()
-            .with_name(name)
-            .with_num_partitions(-1)
-            .with_replication_factor(-1)
-    };
-    let chosen = topic("chosen").with_assignments(assignments.collect());
-    let many = topic("many").with_num_partitions(1).with_replication_factor(4);
+    let chosen = any_topic("chosen").with_assignments(assignments.collect());
+    let many = any_topic("many").with_num_partitions(1).with_replication_factor(4);
     let request = CreateTopicsRequest::default().with_topics(vec![chosen, many]);
     let codes: Vec<i16> =
         client.ask(7, &request)?.topics.iter().map(|topic| topic.error_code).collect();
@@ -252,6 +254,67 @@ fn producers_go_on_when_any_node_is_killed_and_nothing_acked_is_lost() -> Result
 }
 
 /// The number of rounds; a long run sets more.
+/// A topic without any choice of nodes.
+fn any_topic(name: &str) -> CreatableTopic {
+    CreatableTopic::default()
+        .with_name(TopicName(StrBytes::from_string(name.to_owned())))
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
+}
+
+/// Makes one topic after the other until it is told to stop. Answers how many.
+fn make_topics(at: SocketAddr, name: &str, stop: &AtomicBool) -> Result<usize> {
+    let mut client = RawClient::connect(at)?;
+    for made in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(made);
+        }
+        let topic = any_topic(&format!("{name}-{made}"));
+        let topic = topic.with_num_partitions(12).with_replication_factor(2);
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]);
+        let answer = client.ask(7, &request)?;
+        let topic = answer.topics.first().context("an answer for the topic")?;
+        ensure!(topic.error_code == 0, "topic {made}: {:?}", topic.error_message);
+    }
+    unreachable!("it makes topics for ever")
+}
+
+#[test]
+fn no_topic_is_refused_because_a_node_dies_while_it_is_made() -> Result<()> {
+    let folder = folder()?;
+    let mut cluster = three(&folder)?;
+    cluster.wait_until_all_vote()?;
+    let asked = cluster.controller()?;
+    let at = cluster.node(asked).client_address();
+    for victim in cluster.ids().into_iter().filter(|id| *id != asked) {
+        let stop = AtomicBool::new(false);
+        let made = thread::scope(|scope| -> Result<usize> {
+            let making = scope.spawn(|| make_topics(at, &format!("made-{victim}"), &stop));
+            let killed = kill_and_see(&mut cluster, victim, asked);
+            stop.store(true, Ordering::Relaxed);
+            let made = making.join().map_err(|_panic| anyhow!("making topics panics"))?;
+            killed.and(made)
+        })?;
+        println!("{made} topics were made while node {victim} died");
+        cluster.node_mut(victim).restart()?;
+        cluster.wait_until_all_are_shown()?;
+    }
+    Ok(())
+}
+
+/// Kills a node and waits until another says that it is fenced.
+fn kill_and_see(cluster: &mut Cluster, victim: i32, asked: i32) -> Result<()> {
+    cluster.node_mut(victim).kill()?;
+    until("a fence", || {
+        let nodes = cluster.node(asked).admin_get("/v1/nodes").ok();
+        let nodes: Option<Value> = nodes.and_then(|(_, body)| serde_json::from_str(&body).ok());
+        let nodes = nodes.as_ref().and_then(|nodes| nodes["items"].as_array());
+        let fenced = |node: &Value| node["node"] == victim && node["state"] == "fenced";
+        nodes.is_some_and(|nodes| nodes.iter().any(fenced))
+    })
+    .map(drop)
+}
+
 fn rounds() -> Result<u32> {
     match std::env::var("WALRUS_CLUSTER_ROUNDS") {
         Ok(rounds) => rounds.parse().context("WALRUS_CLUSTER_ROUNDS must be a number"),

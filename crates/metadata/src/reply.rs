@@ -371,6 +371,20 @@ pub enum PlacementRefusal {
     },
 }
 
+impl PlacementRefusal {
+    /// Whether nodes that came or went after the placement was made may be why. Made anew from the
+    /// metadata that refused it, it may fit.
+    pub fn is_overtaken(&self) -> bool {
+        match self {
+            Self::TooFew { .. }
+            | Self::UnknownMember { .. }
+            | Self::PastIncarnation { .. }
+            | Self::Dead { .. } => true,
+            Self::Members { .. } | Self::LeaderNoMember { .. } | Self::Quorum { .. } => false,
+        }
+    }
+}
+
 /// There is no topic of that id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("there is no topic {topic}")]

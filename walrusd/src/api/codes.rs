@@ -266,7 +266,8 @@ impl From<&PartitionCountRefusal> for Refusal {
     }
 }
 
-/// Placements are made by brokers, so all but one are races with nodes that come and go.
+/// Placements are made by brokers, and anew when nodes overtook them: what a client is told is that
+/// it went on.
 fn placement_code(refusal: &PlacementRefusal) -> ResponseError {
     match refusal {
         PlacementRefusal::TooFew { .. } => ResponseError::InvalidReplicationFactor,

@@ -21,16 +21,7 @@ impl World {
     /// Topics of these names with so many partitions.
     pub(super) fn with_topics(topics: &[(&str, usize)]) -> Self {
         let mut world = Self { metadata: Metadata::default() };
-        let door = |port| Address { host: "host".into(), port };
-        world.apply(&Command::Register(Register {
-            node: NodeId(1),
-            storage: StorageId(Uuid::from_u128(1)),
-            incarnation: Incarnation(1),
-            cluster: ClusterId(Uuid::from_u128(2)),
-            rack: None,
-            addresses: Addresses { client: door(9091), peer: door(6001), admin: door(7071) },
-            at: TimestampMs(0),
-        }));
+        world.register(1);
         for (number, (name, partitions)) in (10..).zip(topics) {
             let new = NewTopic {
                 id: TopicId(Uuid::from_u128(number)),
@@ -44,6 +35,21 @@ impl World {
             assert!(matches!(&reply, Reply::TopicsCreated(all) if all[0].is_ok()), "{reply:?}");
         }
         world
+    }
+
+    /// A node of this number comes, in its first life.
+    pub(super) fn register(&mut self, number: u8) {
+        let door = |port| Address { host: "host".into(), port };
+        let reply = self.apply(&Command::Register(Register {
+            node: NodeId(number.into()),
+            storage: StorageId(Uuid::from_u128(number.into())),
+            incarnation: Incarnation(1),
+            cluster: ClusterId(Uuid::from_u128(2)),
+            rack: None,
+            addresses: Addresses { client: door(9091), peer: door(6001), admin: door(7071) },
+            at: TimestampMs(0),
+        }));
+        assert!(matches!(&reply, Reply::Registered(Ok(_))), "{reply:?}");
     }
 
     /// Applies a command.

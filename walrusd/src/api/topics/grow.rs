@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use walrus_metadata::{AddPartitions, Command, Metadata, Reply as Answer, Topic};
+use walrus_metadata::{AddPartitions, AddRefusal, Command, Metadata, Reply as Answer, Topic};
 use walrus_types::limits::TOPIC_PARTITIONS_MAX;
 use walrus_wire::kafka_protocol::{
     error::ResponseError,
@@ -17,7 +17,7 @@ use walrus_wire::kafka_protocol::{
 };
 
 use super::{
-    PARTITIONS_PER_REQUEST_MAX,
+    PARTITIONS_PER_REQUEST_MAX, PLACED_ANEW_MAX,
     place::{self, Wanted},
     plan::{check_assignments, nodes_of},
 };
@@ -86,15 +86,24 @@ async fn grow(
         min_insync: broker.view(topic).config.min_insync_replicas,
         assigned: &assigned,
     };
-    let add = AddPartitions {
-        topic: topic.id,
-        expected: u32::try_from(has).expect("few partitions"),
-        partitions: place::place(&broker.nodes(), wanted)?,
-        at: broker.clock.now(),
-    };
-    match broker.raft.propose(&Command::AddPartitions(add)).await? {
-        Answer::PartitionsAdded(added) => Ok(added?),
-        other => Err(Refusal::unexpected(&other)),
+    let mut round = 0;
+    loop {
+        let add = AddPartitions {
+            topic: topic.id,
+            expected: u32::try_from(has).expect("few partitions"),
+            partitions: place::place(&broker.nodes(), wanted)?,
+            at: broker.clock.now(),
+        };
+        match broker.raft.propose(&Command::AddPartitions(add)).await? {
+            Answer::PartitionsAdded(Err(AddRefusal::Placement { why, .. }))
+                if why.is_overtaken() && round < PLACED_ANEW_MAX =>
+            {
+                tracing::info!(topic = %topic.name, %why, "new partitions are placed anew");
+                round += 1;
+            }
+            Answer::PartitionsAdded(added) => return Ok(added?),
+            other => return Err(Refusal::unexpected(&other)),
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
-use walrus_metadata::{Command, NewTopic, Placement, Reply};
+use walrus_metadata::{Command, CreateRefusal, NewTopic, Placement, Reply, TopicCreated};
+use walrus_raft::ProposeError;
 use walrus_replication::placement::Nodes;
-use walrus_types::TopicId;
+use walrus_types::{TimestampMs, TopicId};
 use walrus_wire::kafka_protocol::{
     messages::{
         TopicName,
@@ -15,12 +16,14 @@ use walrus_wire::kafka_protocol::{
 };
 
 use super::{
+    PLACED_ANEW_MAX,
     place::{self, Wanted},
     plan::{Planned, Planner},
 };
 use crate::{
     api::codes::Refusal,
     broker::{Broker, TopicView},
+    topic_config::TopicConfig,
 };
 
 /// Topics that travel in one command.
@@ -97,31 +100,48 @@ pub(super) async fn make(
     let config = &broker.config.topics;
     let target = u8::try_from(config.replication_factor).unwrap_or(1);
     let mut planner = Planner::new(&metadata, config.partitions, target);
-    let mut outcomes = Vec::with_capacity(topics.len());
-    let mut placed: Vec<Placed> = Vec::new();
+    let mut making = Making::new(broker.topic_defaults().clone());
     let twice = names_given_twice(topics);
     let mut nodes = None;
-    for (at, topic) in topics.iter().enumerate() {
+    for topic in topics {
         let planned = if twice.contains_key(&topic.name) {
             Err(Refusal::invalid("Duplicate topic name."))
         } else {
             planner.plan(topic)
         };
-        outcomes.push(planned.and_then(|planned| {
-            let nodes = nodes.get_or_insert_with(|| broker.nodes());
-            let id = TopicId(Uuid::new_v4());
-            let partitions = place(broker, nodes, id, &planned)?;
-            let replicas = partitions.first().map_or(0, |first| first.members.len());
-            placed.push(Placed { at, id, partitions });
-            Ok(Made { id: TopicId(Uuid::nil()), planned, replicas })
-        }));
-    }
-    if !validate_only {
-        for some in commands(placed) {
-            propose(broker, &mut outcomes, some).await;
+        match planned {
+            Ok(planned) => {
+                let nodes = nodes.get_or_insert_with(|| broker.nodes());
+                making.add(nodes, TopicId(Uuid::new_v4()), planned);
+            }
+            Err(refusal) => making.outcomes.push(Err(refusal)),
         }
     }
-    outcomes
+    if validate_only {
+        return making.outcomes;
+    }
+    for round in 0..=PLACED_ANEW_MAX {
+        let mut overtaken = Vec::new();
+        for some in commands(std::mem::take(&mut making.placed)) {
+            let (places, new) = making.topics(some, broker.clock.now());
+            let reply = broker.raft.propose(&Command::CreateTopics(new)).await;
+            overtaken.extend(making.answered(&places, reply));
+        }
+        if overtaken.is_empty() || round == PLACED_ANEW_MAX {
+            break;
+        }
+        let topics = overtaken.len();
+        tracing::info!(topics, round, "nodes came or went: new topics are placed anew");
+        making.place_anew(&broker.nodes(), overtaken);
+    }
+    making.outcomes
+}
+
+/// The topics of a request, in its order, and what is to be proposed of them.
+struct Making {
+    defaults: TopicConfig,
+    outcomes: Vec<Result<Made, Refusal>>,
+    placed: Vec<Placed>,
 }
 
 /// A topic that is to be made: its place in the request, and where its partitions go.
@@ -129,6 +149,93 @@ struct Placed {
     at: usize,
     id: TopicId,
     partitions: Vec<Placement>,
+}
+
+/// A topic that was refused for what its nodes did since it was placed.
+struct Overtaken {
+    at: usize,
+    id: TopicId,
+    planned: Planned,
+}
+
+impl Making {
+    fn new(defaults: TopicConfig) -> Self {
+        Self { defaults, outcomes: Vec::new(), placed: Vec::new() }
+    }
+
+    /// The next topic of the request.
+    fn add(&mut self, nodes: &Nodes, id: TopicId, planned: Planned) {
+        let at = self.outcomes.len();
+        let placed = self.place(nodes, Overtaken { at, id, planned });
+        self.outcomes.push(placed);
+    }
+
+    fn place_anew(&mut self, nodes: &Nodes, overtaken: Vec<Overtaken>) {
+        for topic in overtaken {
+            let at = topic.at;
+            self.outcomes[at] = self.place(nodes, topic);
+        }
+    }
+
+    fn place(&mut self, nodes: &Nodes, topic: Overtaken) -> Result<Made, Refusal> {
+        let Overtaken { at, id, planned } = topic;
+        let wanted = Wanted {
+            topic: id,
+            has: 0,
+            more: planned.partitions,
+            target: planned.replicas_target,
+            min_insync: self.defaults.with(&planned.configs).min_insync_replicas,
+            assigned: &planned.assigned,
+        };
+        let partitions = place::place(nodes, wanted)?;
+        let replicas = partitions.first().map_or(0, |first| first.members.len());
+        self.placed.push(Placed { at, id, partitions });
+        Ok(Made { id: TopicId(Uuid::nil()), planned, replicas })
+    }
+
+    /// What a command says of them, with their places in the request.
+    fn topics(&mut self, placed: Vec<Placed>, now: TimestampMs) -> (Vec<usize>, Vec<NewTopic>) {
+        let topic = |Placed { at, id, partitions }: Placed| {
+            let made = self.outcomes[at].as_mut().ok()?;
+            made.id = id;
+            let topic = NewTopic {
+                id,
+                name: made.planned.name.clone(),
+                replicas_target: made.planned.replicas_target,
+                partitions,
+                configs: made.planned.configs.clone().into_iter().collect(),
+                at: now,
+            };
+            Some((at, topic))
+        };
+        placed.into_iter().filter_map(topic).unzip()
+    }
+
+    /// Puts down what became of those in these places. Answers whom nodes overtook.
+    fn answered(&mut self, places: &[usize], reply: Result<Reply, ProposeError>) -> Vec<Overtaken> {
+        let refusal = match reply {
+            Ok(Reply::TopicsCreated(created)) => {
+                let both = places.iter().zip(created);
+                return both.filter_map(|(at, created)| self.created(*at, created)).collect();
+            }
+            Ok(other) => Refusal::unexpected(&other),
+            Err(why) => Refusal::from(why),
+        };
+        places.iter().for_each(|at| self.outcomes[*at] = Err(refusal.clone()));
+        Vec::new()
+    }
+
+    fn created(
+        &mut self,
+        at: usize,
+        created: Result<TopicCreated, CreateRefusal>,
+    ) -> Option<Overtaken> {
+        let refusal = created.err()?;
+        let overtaken =
+            matches!(&refusal, CreateRefusal::Placement { why, .. } if why.is_overtaken());
+        let made = std::mem::replace(&mut self.outcomes[at], Err(refusal.into())).ok()?;
+        overtaken.then_some(Overtaken { at, id: made.id, planned: made.planned })
+    }
 }
 
 /// As many as fit into one command each.
@@ -163,63 +270,88 @@ fn names_given_twice(topics: &[CreatableTopic]) -> BTreeMap<&TopicName, usize> {
     times
 }
 
-fn place(
-    broker: &Broker,
-    nodes: &Nodes,
-    topic: TopicId,
-    planned: &Planned,
-) -> Result<Vec<Placement>, Refusal> {
-    let config = broker.topic_defaults().with(&planned.configs);
-    let wanted = Wanted {
-        topic,
-        has: 0,
-        more: planned.partitions,
-        target: planned.replicas_target,
-        min_insync: config.min_insync_replicas,
-        assigned: &planned.assigned,
-    };
-    place::place(nodes, wanted)
-}
-
-/// Proposes these topics, and puts down what became of them.
-async fn propose(broker: &Broker, outcomes: &mut [Result<Made, Refusal>], placed: Vec<Placed>) {
-    let now = broker.clock.now();
-    let mut places = Vec::with_capacity(placed.len());
-    let mut new = Vec::with_capacity(placed.len());
-    for Placed { at, id, partitions } in placed {
-        let Ok(made) = &mut outcomes[at] else { continue };
-        made.id = id;
-        places.push(at);
-        new.push(NewTopic {
-            id,
-            name: made.planned.name.clone(),
-            replicas_target: made.planned.replicas_target,
-            partitions,
-            configs: made.planned.configs.clone().into_iter().collect(),
-            at: now,
-        });
-    }
-    let created = match broker.raft.propose(&Command::CreateTopics(new)).await {
-        Ok(Reply::TopicsCreated(created)) => created,
-        Ok(other) => {
-            let refusal = Refusal::unexpected(&other);
-            return places.iter().for_each(|place| outcomes[*place] = Err(refusal.clone()));
-        }
-        Err(why) => {
-            let refusal = Refusal::from(why);
-            return places.iter().for_each(|place| outcomes[*place] = Err(refusal.clone()));
-        }
-    };
-    for (place, created) in places.iter().zip(created) {
-        if let Err(refusal) = created {
-            outcomes[*place] = Err(refusal.into());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use walrus_metadata::Fence;
+    use walrus_types::{Incarnation, NodeId};
+    use walrus_wire::kafka_protocol::error::ResponseError;
+
     use super::*;
+    use crate::{api::world::World, controller::nodes};
+
+    fn planned(name: &str) -> Planned {
+        Planned {
+            name: name.into(),
+            partitions: 6,
+            replicas_target: 2,
+            assigned: Vec::new(),
+            configs: BTreeMap::new(),
+        }
+    }
+
+    /// Nodes as somebody sees them who heard of all of them right now.
+    fn nodes_of(world: &World) -> Nodes {
+        nodes::nodes(&world.metadata, &BTreeMap::new(), TimestampMs(0))
+    }
+
+    /// Proposes what is placed, in one command.
+    fn propose(making: &mut Making, world: &mut World) -> Vec<Overtaken> {
+        let placed = std::mem::take(&mut making.placed);
+        let (places, new) = making.topics(placed, TimestampMs(0));
+        let reply = world.apply(&Command::CreateTopics(new));
+        making.answered(&places, Ok(reply))
+    }
+
+    #[test]
+    fn a_topic_whose_nodes_died_meanwhile_is_placed_on_those_that_live() {
+        let mut world = World::with_topics(&[("taken", 1)]);
+        world.register(2);
+        world.register(3);
+        let mut making = Making::new(TopicConfig::defaults(&crate::config::Config::default()));
+        let nodes = nodes_of(&world);
+        for (name, id) in [("taken", 1), ("new", 2), ("other", 3)] {
+            making.add(&nodes, TopicId(Uuid::from_u128(id)), planned(name));
+        }
+        let (node, incarnation) = (NodeId(2), Incarnation(1));
+        world.apply(&Command::Fence(Fence { node, incarnation, at: TimestampMs(0) }));
+
+        let overtaken = propose(&mut making, &mut world);
+        assert_eq!(overtaken.iter().map(|topic| topic.at).collect::<Vec<_>>(), [1, 2]);
+        making.place_anew(&nodes_of(&world), overtaken);
+        assert!(propose(&mut making, &mut world).is_empty());
+
+        let codes: Vec<_> =
+            making.outcomes.iter().map(|one| one.as_ref().map_err(|why| why.code)).collect();
+        assert_eq!(codes[0], Err(ResponseError::TopicAlreadyExists));
+        for (at, name) in [(1, "new"), (2, "other")] {
+            let made = codes[at].unwrap();
+            let topic = world.metadata.topic_named(name).unwrap();
+            assert_eq!((made.id, made.replicas), (topic.id, 2), "{name}");
+            assert_eq!(topic.partitions().len(), 6);
+            for (_, partition) in topic.partitions() {
+                assert_ne!(partition.open().leader.node, node, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_topic_that_nodes_overtake_again_and_again_is_refused() {
+        let mut world = World::with_topics(&[]);
+        world.register(2);
+        let nodes = nodes_of(&world);
+        let (node, incarnation) = (NodeId(2), Incarnation(1));
+        world.apply(&Command::Fence(Fence { node, incarnation, at: TimestampMs(0) }));
+        let mut making = Making::new(TopicConfig::defaults(&crate::config::Config::default()));
+        making.add(&nodes, TopicId(Uuid::from_u128(1)), planned("new"));
+        for _ in 0..2 {
+            // It is not seen that the node went.
+            let overtaken = propose(&mut making, &mut world);
+            assert_eq!(overtaken.len(), 1);
+            let refusal = making.outcomes[0].as_ref().unwrap_err();
+            assert_eq!(refusal.code, ResponseError::BrokerNotAvailable);
+            making.place_anew(&nodes, overtaken);
+        }
+    }
 
     #[test]
     fn topics_travel_together_as_far_as_a_command_carries_them() {

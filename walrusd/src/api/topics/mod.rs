@@ -25,3 +25,8 @@ pub use self::{
 /// The most partitions that one request may make, as in Kafka: their placements travel in
 /// metadata commands, and each topic gets an answer that is longer than its question.
 const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
+
+/// How often new partitions are placed anew when nodes came or went between their placement and
+/// its command. Once is what a node that dies takes; a cluster whose nodes come and go quicker than
+/// this tells its client so.
+const PLACED_ANEW_MAX: usize = 3;
