@@ -281,7 +281,9 @@ impl Default for LogConfig {
         Self {
             file: None,
             format: LogFormat::default(),
-            filter: LogFilter("info,openraft=warn".into()),
+            // openraft warns of a peer that is away at each of its heartbeats, ten times a second.
+            // That a node is away is told once, by whoever fences it.
+            filter: LogFilter("info,openraft=error".into()),
         }
     }
 }
