@@ -20,6 +20,9 @@ use tokio::{
 /// What the process exits with after a second signal.
 pub const EXIT_AT_ONCE: i32 = 130;
 
+/// A task that is broken off is gone once it waits for something, which all of them do soon.
+const BROKEN_OFF_MAX: Duration = Duration::from_secs(2);
+
 /// SIGTERM and SIGINT, from now on ours.
 #[derive(Debug)]
 pub struct Signals {
@@ -122,12 +125,15 @@ impl Tasks {
     }
 
     /// Asks every task to end and waits for that, `within` at most. Returns the names of those
-    /// that had to be broken off.
+    /// that had to be broken off: they are gone by then, with the ports and files that they held,
+    /// unless one of them blocks its thread.
     pub async fn stop(&self, within: Duration) -> Vec<&'static str> {
         self.0.stopping.send_replace(true);
         let mut count = self.0.count.subscribe();
-        let ended = tokio::time::timeout(within, count.wait_for(|count| *count == 0)).await;
-        if ended.is_ok() {
+        let mut all_gone = async |within: Duration| {
+            tokio::time::timeout(within, count.wait_for(|count| *count == 0)).await.is_ok()
+        };
+        if all_gone(within).await {
             return Vec::new();
         }
         let late = std::mem::take(&mut *self.0.running.lock());
@@ -135,6 +141,9 @@ impl Tasks {
             if let Some(abort) = &running.abort {
                 abort.abort();
             }
+        }
+        if !all_gone(BROKEN_OFF_MAX).await {
+            tracing::warn!("a task that was broken off goes on");
         }
         late.values().map(|running| running.name).collect()
     }
@@ -177,6 +186,8 @@ impl Stopping {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[tokio::test]
@@ -194,6 +205,18 @@ mod tests {
         tasks.spawn("deaf", std::future::pending());
         assert_eq!(tasks.stop(Duration::ZERO).await, ["deaf"]);
         assert_eq!(tasks.stop(Duration::from_secs(60)).await, Vec::<&str>::new());
+    }
+
+    /// The next life of a node takes the same ports right after.
+    #[tokio::test]
+    async fn what_a_task_held_that_is_broken_off_is_free_when_that_is_said() {
+        let tasks = Tasks::default();
+        let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = door.local_addr().unwrap();
+        tasks.spawn("accepts", async move { while door.accept().await.is_ok() {} });
+        tokio::task::yield_now().await;
+        assert_eq!(tasks.stop(Duration::ZERO).await, ["accepts"]);
+        drop(TcpListener::bind(at).await.unwrap());
     }
 
     #[tokio::test]
