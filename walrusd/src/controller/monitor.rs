@@ -3,9 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use walrus_admin::gc::DueSegment;
-use walrus_metadata::{Command, Partition as Chain, Prune, Sealed, SegmentKey};
+use walrus_metadata::{Command, Partition as Chain, Prune, Reply, Sealed, SegmentKey};
 use walrus_replication::{
     RollReason,
     retention::{self, Why},
@@ -52,16 +52,24 @@ async fn look(broker: &Arc<Broker>) {
     }
     for some in prunes.chunks(limits::CHANGES_PER_COMMAND_MAX) {
         let command = Command::Prune(some.iter().map(|(prune, _)| prune.clone()).collect());
-        let due = some.iter().flat_map(|(_, due)| due);
         // One that was refused or lost is found again at the next look.
-        match broker.raft.propose(&command).await {
-            Ok(_taken) => look.taken(due),
+        let refused: Vec<Option<String>> = match broker.raft.propose(&command).await {
+            Ok(Reply::Pruned(all)) => {
+                all.into_iter().map(|one| one.err().map(|why| why.to_string())).collect()
+            }
+            Ok(other) => {
+                error!(?other, "what is to be pruned is answered to something else");
+                vec![Some("it answered to something else".to_owned()); some.len()]
+            }
             Err(why) => {
                 warn!(%why, prunes = some.len(), "segments that retention gave up are pruned later");
-                let waits_for = format!("the metadata, which did not take it: {why}");
-                look.waits(
-                    due.map(|due| DueSegment { waits_for: waits_for.clone(), ..due.clone() }),
-                );
+                vec![Some(why.to_string()); some.len()]
+            }
+        };
+        for ((_, due), refused) in some.iter().zip(refused) {
+            match refused {
+                None => look.taken(due),
+                Some(why) => look.waits(not_taken(due, &why)),
             }
         }
     }
@@ -73,6 +81,12 @@ async fn look(broker: &Arc<Broker>) {
     if let Ok(freed_bytes) = looked.await {
         broker.gc.note(look, freed_bytes, broker.clock.uptime());
     }
+}
+
+/// They wait for the metadata, which did not prune them.
+fn not_taken(due: &[DueSegment], why: &str) -> Vec<DueSegment> {
+    let waits_for = format!("the metadata, which did not take it: {why}");
+    due.iter().map(|due| DueSegment { waits_for: waits_for.clone(), ..due.clone() }).collect()
 }
 
 /// What retention wants of one partition.

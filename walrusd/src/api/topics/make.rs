@@ -221,7 +221,9 @@ impl Making {
             Ok(other) => Refusal::unexpected(&other),
             Err(why) => Refusal::from(why),
         };
-        places.iter().for_each(|at| self.outcomes[*at] = Err(refusal.clone()));
+        for at in places {
+            self.outcomes[*at] = Err(refusal.clone());
+        }
         Vec::new()
     }
 
