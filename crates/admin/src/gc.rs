@@ -177,7 +177,7 @@ pub struct DueSegment {
     pub waits_for: String,
 }
 
-/// A segment that stays for now.
+/// The segment of a partition that goes next, and what that is still away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NextSegment {

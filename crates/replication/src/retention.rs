@@ -106,7 +106,7 @@ pub struct Decision {
     pub next: Option<Next>,
 }
 
-/// A segment that stays for now. Of what it lacks, the first that comes takes it.
+/// The segment that goes next, and what that is still away: whichever comes first takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Next {
     /// Its number.

@@ -183,8 +183,7 @@ impl Player {
 
     /// What was told last, up to here, of what is looked at beside the cluster.
     pub fn look_up(&self, model: &mut Model, tape: &Tape, also: Option<&Also>) {
-        (model.chain, model.group, model.groups) = (None, None, None);
-        model.clients = None;
+        model.forget_beside();
         let (Some(also), Some(at)) = (also, self.at) else { return };
         for record in told_beside(tape, at) {
             if let Ok(told) = record.told(&mut None)

@@ -114,13 +114,12 @@ impl App {
         let Some(past) = &self.past else { return };
         if past.going.is_some() {
             // Whoever arrives looks it up.
-            (self.model.chain, self.model.group, self.model.groups) = (None, None, None);
-            return;
+            return self.model.forget_beside();
         }
         let bytes = past.player.bytes_to_look_up(&self.tape, also.as_ref());
         match past.player.at() {
             Some(at) if bytes > self.travels.at_once_max => {
-                (self.model.chain, self.model.group, self.model.groups) = (None, None, None);
+                self.model.forget_beside();
                 self.leave(at, true);
             }
             _ => past.player.look_up(&mut self.model, &self.tape, also.as_ref()),

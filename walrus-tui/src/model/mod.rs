@@ -200,8 +200,7 @@ impl Model {
                 self.heard = Heard::default();
                 self.disks = Disks::default();
                 self.terms = Terms::default();
-                (self.chain, self.groups, self.group) = (None, None, None);
-                self.clients = None;
+                self.forget_beside();
                 self.changes.push_back(change::other_cluster(&snapshot));
             }
             self.drop_oldest();
@@ -218,6 +217,11 @@ impl Model {
             self.bytes_out.push(total.bytes_out);
         }
         self.newest = Some((snapshot, now));
+    }
+
+    /// What was told beside the cluster as a whole is of another moment, or of another cluster.
+    pub fn forget_beside(&mut self) {
+        (self.chain, self.groups, self.group, self.clients) = (None, None, None, None);
     }
 
     /// A node told what changed, or that it does not.

@@ -131,7 +131,7 @@ fn holders(segment: &HeldSegment) -> String {
         format!("{}{whose}{time}", holder.purpose.word())
     });
     let unnamed = (segment.unnamed > 0).then(|| format!("{} unnamed", segment.unnamed));
-    list(named.chain(unnamed)).replace(',', ", ")
+    named.chain(unnamed).collect::<Vec<_>>().join(", ")
 }
 
 fn next(one: &NodeGc, now: TimestampMs) -> Vec<Vec<String>> {

@@ -1,8 +1,8 @@
 //! What a source told, kept so that it can be shown again.
 //!
 //! Each message becomes a [`Record`] with its time. A snapshot is kept whole once in
-//! [`WHOLE_EVERY_MS`], more seldom where it is large and little changes, else as what is different from the one before: whoever goes back in time
-//! begins at one that is whole. Bytes: [`format`](self::format). Pure: times come in as
+//! [`WHOLE_EVERY_MS`], more seldom where it is large and little changes, else as what is different
+//! from the one before: whoever goes back in time begins at one that is whole. Bytes: [`format`](self::format). Pure: times come in as
 //! parameters, and nothing here knows of files.
 
 mod body;
