@@ -370,6 +370,33 @@ fn who_does_not_read_costs_a_node_nothing_and_too_many_are_refused() -> Result<(
 }
 
 #[test]
+fn what_is_long_of_vitals_is_told_at_once_and_not_each_time() -> Result<()> {
+    let folder = folder()?;
+    let node = Node::start(&folder.path().join("data"), NodeSettings::default())?;
+    for kinds in ["vitals", "snapshot,vitals"] {
+        let query = format!("kinds={kinds}&every_ms=250");
+        let mut stream = Stream::open(node.admin_address(), &query, None)?;
+        // As soon as one tells otherwise than before it, the next turn begins.
+        for (turn, expected) in [true, false, true, false].into_iter().enumerate() {
+            let began = Instant::now();
+            loop {
+                let (_, told) = stream.next()?;
+                let all = told["nodes"].as_array().or(told["items"].as_array());
+                let vitals = &all.and_then(|all| all.first()).context("a node")?["vitals"];
+                ensure!(vitals["uptime_ms"].is_u64(), "{told}");
+                if vitals["busiest"].is_array() == expected {
+                    ensure!(vitals["gc"].is_object() == expected, "{told}");
+                    break;
+                }
+                let is_patient = turn > 0 && began.elapsed() < PATIENCE;
+                ensure!(is_patient, "{kinds}: turn {turn} is not {expected}: {told}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn what_is_wrong_is_refused_by_its_name() -> Result<()> {
     let folder = folder()?;
     let node = Node::start(&folder.path().join("data"), NodeSettings::default())?;

@@ -21,7 +21,7 @@ use serde::Serialize;
 use walrus_admin::{
     ApiError, Code, Document, ErrorDocument, Kind,
     event::{Event, EventList, derive},
-    snapshot::{NodeVitals, Snapshot, VitalsList},
+    snapshot::{LONG_EVERY_MS, NodeVitals, Snapshot, VitalsList},
 };
 use walrus_tui::{
     model::PartitionName,
@@ -237,15 +237,18 @@ fn stream(stage: &Stage, out: &mut Sent<'_>, after: Option<u64>) -> io::Result<(
     loop {
         let (second, now) = stage.after(seen);
         seen = second;
+        let in_full = (second * STEP_MS).is_multiple_of(LONG_EVERY_MS);
         if now.metadata_version == known {
-            piece(out, &frame("vitals", None, &vitals(&now))?)?;
+            let told = vitals(&now);
+            let told = if in_full { told } else { told.in_short() };
+            piece(out, &frame("vitals", None, &told)?)?;
         } else {
             let new = derive::between(&before, &now);
             piece(out, &frame("events", None, &events(&now, new))?)?;
-            let delta = record::between(&before, &now);
-            let version = now.metadata_version;
-            piece(out, &frame("snapshot", Some(version), delta.as_ref().unwrap_or(&now))?)?;
-            known = version;
+            let told = record::between(&before, &now).unwrap_or_else(|| Snapshot::clone(&now));
+            let told = if in_full { told } else { told.in_short() };
+            known = now.metadata_version;
+            piece(out, &frame("snapshot", Some(known), &told)?)?;
         }
         before = now;
     }

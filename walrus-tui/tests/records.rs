@@ -231,3 +231,31 @@ fn the_chosen_partition_stays_chosen_wherever_it_stands() {
         assert_eq!((&shown.topic, shown.partitions[at].partition), (topic, *partition));
     }
 }
+
+/// A stream tells what nodes say of their files once in a while, and a record once while it stays.
+#[test]
+fn what_nodes_say_of_their_files_stays_until_they_say_something_else() {
+    let mut simulated = Simulated::new(3, Size { nodes: 3, partitions: 9 });
+    let before = simulated.snapshot();
+    simulated.step();
+    let full = simulated.snapshot();
+    let gc = |snapshot: &Snapshot| {
+        let told = snapshot.nodes.iter().map(|entry| entry.vitals.as_ref().unwrap().gc.clone());
+        told.collect::<Vec<_>>()
+    };
+    assert!(gc(&before).iter().all(Option::is_some) && gc(&before) != gc(&full));
+    let delta = record::between(&before, &full).unwrap();
+    assert_eq!(gc(&delta.clone().onto(&before).unwrap()), gc(&full));
+    let short = delta.in_short().onto(&before).unwrap();
+    assert_eq!(gc(&short), gc(&before), "nothing new was said");
+    assert!(gc(&record::between(&before, &short).unwrap()).iter().all(Option::is_none));
+
+    // Of another life nothing was said yet.
+    let mut anew = short.clone();
+    for entry in &mut anew.nodes {
+        let vitals = entry.vitals.as_mut().unwrap();
+        (vitals.uptime_ms, vitals.gc) = (0, None);
+    }
+    let anew = record::between(&short, &anew).unwrap().onto(&short).unwrap();
+    assert!(gc(&anew).iter().all(Option::is_none));
+}

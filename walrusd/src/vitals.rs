@@ -246,7 +246,7 @@ pub fn of_self(broker: &Broker) -> Vitals {
         disk: facts::space(broker).map(disk),
         resident_bytes,
         cpu_ms: cpu_seconds.map(milliseconds),
-        busiest: busiest(broker, now),
+        busiest: Some(busiest(broker, now)),
     }
 }
 
@@ -375,7 +375,7 @@ mod tests {
             disk: None,
             resident_bytes: None,
             cpu_ms: None,
-            busiest: Vec::new(),
+            busiest: None,
         }
     }
 }

@@ -71,6 +71,11 @@ impl Snapshot {
             }
         }
         self.topics = topics;
+        for entry in &mut self.nodes {
+            let known = known.nodes.iter().find(|known| known.node.node == entry.node.node);
+            let before = known.and_then(|known| known.vitals.as_ref());
+            entry.vitals = entry.vitals.take().map(|vitals| vitals.after(before));
+        }
         self.operations = self.operations.or_else(|| known.operations.clone());
         Some(self)
     }
@@ -89,13 +94,22 @@ impl Snapshot {
         self
     }
 
+    /// The same without what is long of vitals, which was told a moment ago.
+    #[must_use]
+    pub fn in_short(mut self) -> Self {
+        in_short(self.nodes.iter_mut().map(|entry| &mut entry.vitals));
+        self
+    }
+
     /// The same cluster, with what its nodes say of themselves now.
     #[must_use]
     pub fn with(mut self, told: VitalsList) -> Self {
         (self.answered_by, self.at_ms) = (told.answered_by, told.at_ms);
         for one in told.items {
             if let Some(entry) = self.nodes.iter_mut().find(|entry| entry.node.node == one.node) {
-                (entry.vitals, entry.vitals_age_ms) = (one.vitals, one.vitals_age_ms);
+                let before = entry.vitals.take();
+                entry.vitals = one.vitals.map(|vitals| vitals.after(before.as_ref()));
+                entry.vitals_age_ms = one.vitals_age_ms;
                 entry.silent = one.silent;
             }
         }
@@ -175,6 +189,35 @@ pub struct VitalsList {
     pub items: Vec<NodeVitals>,
 }
 
+impl VitalsList {
+    /// As [`Snapshot::in_short`].
+    #[must_use]
+    pub fn in_short(mut self) -> Self {
+        in_short(self.items.iter_mut().map(|one| &mut one.vitals));
+        self
+    }
+}
+
+fn in_short<'a>(nodes: impl Iterator<Item = &'a mut Option<Vitals>>) {
+    for vitals in nodes.flatten() {
+        (vitals.gc, vitals.busiest) = (None, None);
+    }
+}
+
+impl Vitals {
+    /// The same with what its node told of its files before, where it tells nothing of them now. Of
+    /// the busiest partitions what was told before is past.
+    #[must_use]
+    pub fn after(mut self, before: Option<&Self>) -> Self {
+        if self.gc.is_none()
+            && let Some(before) = before.filter(|before| before.uptime_ms <= self.uptime_ms)
+        {
+            self.gc.clone_from(&before.gc);
+        }
+        self
+    }
+}
+
 impl Kind for VitalsList {
     const KIND: &'static str = "VitalsList";
 }
@@ -219,7 +262,8 @@ pub struct Vitals {
     /// Its segment files.
     #[serde(default)]
     pub store: StoreVitals,
-    /// Its files that go; missing from a node that does not tell.
+    /// Its files that go; missing from a node that does not tell, and where a stream told them a
+    /// moment ago: it does once in [`LONG_EVERY_MS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gc: Option<GcVitals>,
     /// The disk that holds its data; missing where the system does not say.
@@ -232,10 +276,14 @@ pub struct Vitals {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_ms: Option<u64>,
     /// The partitions that it leads to whose open segments most was written in each second since
-    /// they were opened, that first; [`BUSIEST_MAX`] at most.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub busiest: Vec<Busy>,
+    /// they were opened, that first; [`BUSIEST_MAX`] at most. Missing where a stream told them a
+    /// moment ago, as with `gc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busiest: Option<Vec<Busy>>,
 }
+
+/// A stream tells what is long of vitals, which is most of what nodes say, no more often.
+pub const LONG_EVERY_MS: u64 = 5_000;
 
 /// Partitions that a node tells of.
 pub const BUSIEST_MAX: usize = 32;

@@ -24,16 +24,18 @@ pub struct Load {
 pub struct Loads(BTreeMap<NodeId, (u64, Vec<Load>)>);
 
 impl Loads {
-    /// Takes what nodes tell in a snapshot. Who says nothing new has what it had.
+    /// Takes what nodes tell in a snapshot. Who says nothing new, or nothing of this, has what it
+    /// had.
     pub fn take(&mut self, snapshot: &Snapshot) {
         for entry in &snapshot.nodes {
             let Some(vitals) = &entry.vitals else { continue };
+            let Some(busiest) = &vitals.busiest else { continue };
             let node = entry.node.node;
             let before = self.0.get(&node);
             if before.is_some_and(|(uptime, _)| *uptime == vitals.uptime_ms) {
                 continue;
             }
-            let told = vitals.busiest.iter().map(|busy| load(busy, before, vitals.uptime_ms));
+            let told = busiest.iter().map(|busy| load(busy, before, vitals.uptime_ms));
             let mut loads: Vec<Load> = told.collect();
             loads.sort_by(|one, other| other.bytes_per_s.total_cmp(&one.bytes_per_s));
             self.0.insert(node, (vitals.uptime_ms, loads));
@@ -80,22 +82,25 @@ mod tests {
     #[test]
     fn what_is_written_is_counted_from_one_word_of_a_node_to_the_next() {
         let mut loads = Loads::default();
-        // Uptime, epoch, bytes and age of the segment, then what that comes to.
+        // Uptime, epoch, bytes and age of the segment where that is told, then what that comes to.
         let told = [
-            (10_000, 1, 40_000, 20_000, 2_000.0),
-            (12_000, 1, 46_000, 22_000, 3_000.0),
-            (12_000, 1, 99_000, 22_000, 3_000.0),
-            (13_000, 2, 500, 500, 500.0),
-            (14_000, 2, 400, 4_000, 100.0),
-            (15_000, 3, 50_000, 500, 50_000.0),
-            (2_000, 3, 90_000, 30_000, 3_000.0),
+            (10_000, Some((1, 40_000, 20_000)), 2_000.0),
+            (11_000, None, 2_000.0),
+            (12_000, Some((1, 46_000, 22_000)), 3_000.0),
+            (12_000, Some((1, 99_000, 22_000)), 3_000.0),
+            (13_000, Some((2, 500, 500)), 500.0),
+            (14_000, Some((2, 400, 4_000)), 100.0),
+            (15_000, Some((3, 50_000, 500)), 50_000.0),
+            (2_000, Some((3, 90_000, 30_000)), 3_000.0),
         ];
-        for (uptime_ms, epoch, bytes, since_ms, expected) in told {
+        for (uptime_ms, segment, expected) in told {
             let mut snapshot = Simulated::new(1, Size { nodes: 1, partitions: 1 }).snapshot();
             let vitals = snapshot.nodes[0].vitals.as_mut().unwrap();
-            let (topic, partition) = ("t".to_owned(), PartitionIndex(0));
             vitals.uptime_ms = uptime_ms;
-            vitals.busiest = vec![Busy { topic, partition, epoch: Epoch(epoch), bytes, since_ms }];
+            vitals.busiest = segment.map(|(epoch, bytes, since_ms)| {
+                let (topic, partition) = ("t".to_owned(), PartitionIndex(0));
+                vec![Busy { topic, partition, epoch: Epoch(epoch), bytes, since_ms }]
+            });
             loads.take(&snapshot);
             let shown = loads.of(NodeId(1))[0].bytes_per_s;
             assert!((shown - expected).abs() < 0.1, "{uptime_ms}: {shown}, not {expected}");

@@ -69,14 +69,27 @@ pub(super) fn listen(
         let mut has_said = false;
         while let Ok(told) = told.recv() {
             let now = UptimeMs(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-            // What is to be shown is not to wait for what is kept of it.
-            if send.send(Item::Told(number, told.clone())).is_err() {
-                return;
-            }
+            let shown = Item::Told(number, told.clone());
             if !recording.in_memory {
+                if send.send(shown).is_err() {
+                    return;
+                }
                 continue;
             }
+            // What is to be shown does not wait for what is kept of it, where that is much. Else
+            // both come together: to wake twice costs more than to wait.
+            let (first, later) = if recorder.takes_long(&told, now) {
+                (Some(shown), None)
+            } else {
+                (None, Some(shown))
+            };
+            if first.is_some_and(|shown| send.send(shown).is_err()) {
+                return;
+            }
             let kept = keep(&mut recorder, &recording, &told, now);
+            if later.is_some_and(|shown| send.send(shown).is_err()) {
+                return;
+            }
             let is_heard = kept.said.is_none_or(|why| {
                 let is_new = !std::mem::replace(&mut has_said, true);
                 !is_new || send.send(Item::Message(Message::Said(why))).is_ok()

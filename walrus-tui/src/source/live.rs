@@ -226,8 +226,15 @@ impl Asked {
     /// Tells a snapshot, and asks for what else is wanted.
     fn take(&mut self, at: &Endpoint, snapshot: Snapshot) -> Result<(), Unheard> {
         let snapshot = Arc::new(snapshot);
-        self.learn(&snapshot);
         let before = self.known.replace(Arc::clone(&snapshot));
+        let is_known = |before: &Snapshot| {
+            let both = before.nodes.iter().zip(&snapshot.nodes);
+            before.nodes.len() == snapshot.nodes.len()
+                && both.into_iter().all(|(was, is)| was.node.addresses == is.node.addresses)
+        };
+        if !before.as_deref().is_some_and(is_known) {
+            self.learn(&snapshot);
+        }
         // A little less than the time between two, which is never quite even.
         let is_due = self.asked_at.is_none_or(|asked| asked.elapsed() >= EVERY * 9 / 10);
         if (is_due && self.asking.is_none()) || self.is_another(before.as_deref(), &snapshot) {

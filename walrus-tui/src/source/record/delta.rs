@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use walrus_admin::snapshot::{PartitionEntry, Snapshot, TopicEntry, unshared};
+use walrus_admin::snapshot::{NodeEntry, PartitionEntry, Snapshot, TopicEntry, unshared};
 
 /// What changed from `before` to `now`, to be put onto that again; `None` where that cannot be said.
 pub fn between(before: &Snapshot, now: &Snapshot) -> Option<Snapshot> {
@@ -39,10 +39,24 @@ pub fn between(before: &Snapshot, now: &Snapshot) -> Option<Snapshot> {
         gone,
         at_ms: now.at_ms,
         group: now.group.clone(),
-        nodes: now.nodes.clone(),
+        nodes: now.nodes.iter().map(|entry| node(before, entry)).collect(),
         topics,
         operations: now.operations.clone().filter(|_| now.operations != before.operations),
     })
+}
+
+/// A node without what it said before of its files, where it says the same.
+fn node(before: &Snapshot, now: &NodeEntry) -> NodeEntry {
+    let mut told = now.clone();
+    let known = before.nodes.iter().find(|known| known.node.node == now.node.node);
+    if let Some((vitals, known)) =
+        told.vitals.as_mut().zip(known.and_then(|one| one.vitals.as_ref()))
+        && known.uptime_ms <= vitals.uptime_ms
+        && known.gc == vitals.gc
+    {
+        vitals.gc = None;
+    }
+    told
 }
 
 /// The partitions that are others now; `None` where one is there no more.

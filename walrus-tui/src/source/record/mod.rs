@@ -138,6 +138,12 @@ impl Recorder {
         self.record(kind, mark, now, body)
     }
 
+    /// Whether the record of it is one of a whole snapshot.
+    #[must_use]
+    pub fn takes_long(&self, told: &Told, now: UptimeMs) -> bool {
+        matches!(told, Told::Snapshot(_)) && self.is_whole_due(now)
+    }
+
     fn is_whole_due(&self, now: UptimeMs) -> bool {
         self.whole.is_none_or(|(at, bytes)| {
             let is_large = self.after_whole < bytes;

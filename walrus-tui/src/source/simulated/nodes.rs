@@ -67,7 +67,7 @@ impl Simulated {
             }),
             resident_bytes: Some(48 << 20),
             cpu_ms: Some(life.cpu_ms),
-            busiest: self.busiest(at),
+            busiest: Some(self.busiest(at)),
         };
         NodeEntry {
             node: Node {

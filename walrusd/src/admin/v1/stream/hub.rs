@@ -51,10 +51,10 @@ struct Kept {
 /// What a message is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
-    /// The cluster at a version, since another.
-    Snapshot(u64, Option<u64>),
-    /// What nodes say, by the time of the look.
-    Vitals(UptimeMs),
+    /// The cluster at a version, since another; all of vitals or in short.
+    Snapshot(u64, Option<u64>, bool),
+    /// What nodes say, by the time of the look; all of it or in short.
+    Vitals(UptimeMs, bool),
     /// Events after a version up to another, and whether it is the last message of that version.
     Events(u64, u64, bool),
 }
@@ -120,38 +120,46 @@ impl Hub {
         Ok(look)
     }
 
-    /// The whole of a look or what changed since `known`, of what is wanted.
+    /// The whole of a look or what changed since `known`, of what is wanted, all of vitals
+    /// or in short.
     pub(super) async fn snapshot(
         &self,
         broker: &Arc<Broker>,
         look: &Arc<Look>,
         known: Option<Known>,
-        only: &Only,
+        (only, in_full): (&Only, bool),
     ) -> Result<Bytes, ApiError> {
         let version = look.version();
         let since = known.as_ref().map(|known| known.version);
-        let key = (What::Snapshot(version, since), only.key());
+        let key = (What::Snapshot(version, since, in_full), only.key());
         let (look, only) = (Arc::clone(look), only.clone());
         let broker = Arc::clone(broker);
         self.made(key, move || {
             let mut snapshot = look.snapshot(&broker, known.as_ref());
             only.of(&mut snapshot);
+            // Who is told all of the cluster has nothing to keep of before.
+            if !in_full && snapshot.since.is_some() {
+                snapshot = snapshot.in_short();
+            }
             frame("snapshot", Some(version), &snapshot)
         })
         .await
     }
 
-    /// What nodes say of themselves.
+    /// What nodes say of themselves, all of it or in short.
     pub(super) async fn vitals(
         &self,
         broker: &Arc<Broker>,
         look: &Arc<Look>,
-        only: &Only,
+        (only, in_full): (&Only, bool),
     ) -> Result<Bytes, ApiError> {
         let (by, of, only_of) = (Arc::clone(broker), Arc::clone(look), only.clone());
-        self.made((What::Vitals(look.at), only.key()), move || {
+        self.made((What::Vitals(look.at, in_full), only.key()), move || {
             let mut list = of.vitals(&by);
             only_of.of_vitals(&mut list);
+            if !in_full {
+                list = list.in_short();
+            }
             frame("vitals", None, &list)
         })
         .await

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `events` | `EventList` | something changed: what came after the last of them |
 //! | `snapshot` | `Snapshot` with `since` | something changed: what `GET /v1/snapshot?since=` tells |
-//! | `vitals` | `VitalsList` | each `every_ms`, unless a snapshot has just told it |
+//! | `vitals` | `VitalsList` | each `every_ms`, unless a snapshot has just told it; what is long of them each 5 s |
 //! | `groups`, `clients` | `GroupList`, `ClientList` | where `kinds` names them, each 2 s or `every_ms` |
 //!
 //! The `id` of a message is the version of the metadata of which the reader has everything then. It
@@ -262,7 +262,12 @@ impl Watcher {
             return Ok(told);
         }
         let known = self.known.and_then(|version| look.known(broker, version));
-        let frame = hub.snapshot(broker, &look, known, only).await?;
+        let now = broker.clock.uptime();
+        let in_full = known.is_none() || self.pace.tells_all(now);
+        let frame = hub.snapshot(broker, &look, known, (only, in_full)).await?;
+        if in_full {
+            self.pace.told_all(now);
+        }
         broker.events.views.told(&look.metadata);
         self.pace.told(Due::Delta, broker.clock.uptime());
         self.delta_of = Some(look.version());
@@ -279,7 +284,12 @@ impl Watcher {
             self.stage = Stage::Snapshot(look);
             return Ok(None);
         }
-        self.pace.told(Due::Vitals, broker.clock.uptime());
-        self.sources.hub.vitals(broker, &look, &self.asked.only).await.map(Some)
+        let now = broker.clock.uptime();
+        let in_full = self.pace.tells_all(now);
+        if in_full {
+            self.pace.told_all(now);
+        }
+        self.pace.told(Due::Vitals, now);
+        self.sources.hub.vitals(broker, &look, (&self.asked.only, in_full)).await.map(Some)
     }
 }

@@ -5,6 +5,7 @@
 //! sealed. Vitals come at times that all watchers of the same distance share, so that they are put
 //! together once for all.
 
+use walrus_admin::snapshot::LONG_EVERY_MS;
 use walrus_types::UptimeMs;
 
 use super::{
@@ -49,6 +50,8 @@ pub(super) struct Pace {
     lists_at: [Option<UptimeMs>; List::ALL.len()],
     /// Whether a delta has the vitals in it.
     has_vitals: bool,
+    /// Vitals are told in short before.
+    all_from: UptimeMs,
     heartbeat_at: UptimeMs,
 }
 
@@ -62,6 +65,7 @@ impl Pace {
             vitals_at: asked.vitals.then_some(now),
             lists_at: asked.lists.map(|wanted| wanted.then_some(now)),
             has_vitals: asked.snapshots,
+            all_from: now,
             heartbeat_at: UptimeMs(now.0 + HEARTBEAT_MS),
         }
     }
@@ -87,6 +91,16 @@ impl Pace {
         let next = [delta, self.vitals_at].into_iter().chain(self.lists_at).flatten().min();
         let next = next.map_or(self.heartbeat_at, |next| next.min(self.heartbeat_at));
         Due::Nothing(next.since(now).max(1))
+    }
+
+    /// Whether all that nodes say is told now.
+    pub(super) fn tells_all(&self, now: UptimeMs) -> bool {
+        now >= self.all_from
+    }
+
+    /// It was.
+    pub(super) fn told_all(&mut self, now: UptimeMs) {
+        self.all_from = next_shared(self.every_ms.max(LONG_EVERY_MS), now);
     }
 
     /// Something was told.
@@ -198,6 +212,29 @@ mod tests {
         assert_eq!(pace.due(UptimeMs(11_999), false), Due::Nothing(1));
         pace.told(Due::Vitals, UptimeMs(12_000));
         assert_eq!(pace.due(UptimeMs(12_000), false), Due::List(List::Groups));
+    }
+
+    #[test]
+    fn all_of_vitals_is_told_at_once_and_then_at_a_distance_of_its_own() {
+        for (every_ms, vitals_at, expected) in [
+            (250, [10_300, 10_500, 14_750, 15_000, 15_250], &[10_300, 15_000][..]),
+            (1_000, [10_300, 11_000, 15_000, 16_000, 20_100], &[10_300, 15_000, 20_100]),
+            (
+                10_000,
+                [10_300, 20_000, 30_000, 40_000, 50_000],
+                &[10_300, 20_000, 30_000, 40_000, 50_000],
+            ),
+        ] {
+            let mut pace = pace(&format!("every_ms={every_ms}"), AT);
+            let mut told = Vec::new();
+            for at in vitals_at {
+                if pace.tells_all(UptimeMs(at)) {
+                    pace.told_all(UptimeMs(at));
+                    told.push(at);
+                }
+            }
+            assert_eq!(told, expected, "every {every_ms} ms");
+        }
     }
 
     #[test]
